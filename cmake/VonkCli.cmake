@@ -1,0 +1,32 @@
+# The vonk program: our static library, jansson static, DuckDB's headers at compile time and its library at run time.
+
+file(GLOB VONK_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c ${PROJECT_SOURCE_DIR}/engines/duckdb/*.c)
+if(VONK_CLI_SOURCES AND TARGET vonk_core)
+  set(VONK_DUCKDB_INCLUDE_DIR ${VONK_DEPS_DIR}/duckdb/include CACHE PATH "Folder of duckdb.h and duckdb_extension.h")
+  if(NOT EXISTS ${VONK_DUCKDB_INCLUDE_DIR}/duckdb_extension.h)
+    message(FATAL_ERROR "duckdb_extension.h: not in ${VONK_DUCKDB_INCLUDE_DIR}: run 'make setup', "
+                        "or configure with -DVONK_DUCKDB_INCLUDE_DIR=... or -DVONK_BUILD_CLI=OFF")
+  endif()
+  find_path(VONK_JANSSON_INCLUDE_DIR jansson.h REQUIRED)
+  find_library(VONK_JANSSON_LIBRARY NAMES libjansson.a REQUIRED)
+
+  add_executable(vonk_cli ${VONK_CLI_SOURCES})
+  set_target_properties(vonk_cli PROPERTIES OUTPUT_NAME vonk)
+  target_include_directories(vonk_cli PRIVATE ${PROJECT_SOURCE_DIR})
+  target_include_directories(vonk_cli SYSTEM PRIVATE ${VONK_DUCKDB_INCLUDE_DIR} ${VONK_JANSSON_INCLUDE_DIR})
+  target_compile_definitions(vonk_cli PRIVATE VONK_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(vonk_cli PRIVATE vonk_flags vonk_core ${VONK_JANSSON_LIBRARY})
+  if(TARGET vonk_onnx)
+    add_dependencies(vonk_cli vonk_onnx)
+  endif()
+
+  # The manual page is what the program says about itself.
+  set(VONK_MAN ${PROJECT_BINARY_DIR}/share/man/man1/vonk.1)
+  add_custom_command(OUTPUT ${VONK_MAN}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/share/man/man1
+    COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:vonk_cli> -DOUTPUT=${VONK_MAN}
+            -P ${PROJECT_SOURCE_DIR}/cmake/make_man.cmake
+    DEPENDS vonk_cli ${PROJECT_SOURCE_DIR}/cmake/make_man.cmake
+    COMMENT "Writing vonk.1" VERBATIM)
+  add_custom_target(vonk_man ALL DEPENDS ${VONK_MAN})
+endif()

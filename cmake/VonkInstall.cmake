@@ -1,0 +1,38 @@
+# PREFIX/{bin/vonk, lib/libvonk.so*, lib/vonk/plugins/, include/vonk/, lib/pkgconfig/, lib/cmake/vonk/, share/man/}.
+# scikit-build-core installs the same into a virtual environment: its scripts and data folders are that prefix.
+
+if(SKBUILD)
+  set(VONK_BINDIR ${SKBUILD_SCRIPTS_DIR})
+  set(VONK_PREFIX ${SKBUILD_DATA_DIR}/)
+else()
+  set(VONK_BINDIR ${CMAKE_INSTALL_BINDIR})
+  set(VONK_PREFIX "")
+endif()
+set(VONK_LIBDIR ${VONK_PREFIX}${CMAKE_INSTALL_LIBDIR})
+
+install(FILES ${VONK_PUBLIC_HEADERS} DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_INCLUDEDIR}/vonk)
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_DATADIR}/doc/vonk)
+if(TARGET vonk_onnx)
+  install(TARGETS vonk_onnx LIBRARY DESTINATION ${VONK_LIBDIR}/vonk/plugins)
+endif()
+if(TARGET vonk_cli)
+  install(TARGETS vonk_cli RUNTIME DESTINATION ${VONK_BINDIR})
+  install(FILES ${VONK_MAN} DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_MANDIR}/man1)
+endif()
+
+if(TARGET vonk_shared)
+  include(CMakePackageConfigHelpers)
+  if(SKBUILD)
+    # A wheel has no links: one file under the name the loader asks for, one under the name the linker asks for.
+    install(FILES $<TARGET_SONAME_FILE:vonk_shared> DESTINATION ${VONK_LIBDIR})
+    install(FILES $<TARGET_SONAME_FILE:vonk_shared> DESTINATION ${VONK_LIBDIR} RENAME libvonk.so)
+  else()
+    install(TARGETS vonk_shared LIBRARY DESTINATION ${VONK_LIBDIR})
+  endif()
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/vonk.pc.in ${PROJECT_BINARY_DIR}/vonk.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/vonk.pc DESTINATION ${VONK_LIBDIR}/pkgconfig)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/vonkConfig.cmake.in ${PROJECT_BINARY_DIR}/vonkConfig.cmake @ONLY)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/vonkConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_BINARY_DIR}/vonkConfig.cmake ${PROJECT_BINARY_DIR}/vonkConfigVersion.cmake
+          DESTINATION ${VONK_LIBDIR}/cmake/vonk)
+endif()

@@ -1,0 +1,62 @@
+# The library, as objects (vonk_objects), static for our own programs and tests (vonk_core), and shared (libvonk.so);
+# and the plug-ins, which see include/ and nothing else of ours.
+
+file(GLOB VONK_SOURCES CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/src/base/*.c ${PROJECT_SOURCE_DIR}/src/arrow/*.c ${PROJECT_SOURCE_DIR}/src/plugin/*.c
+  ${PROJECT_SOURCE_DIR}/src/model/*.c ${PROJECT_SOURCE_DIR}/src/predict/*.c)
+file(GLOB VONK_PUBLIC_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/vonk/*.h)
+
+find_package(Threads REQUIRED)
+
+if(VONK_SOURCES)
+  add_library(vonk_objects OBJECT ${VONK_SOURCES})
+  target_include_directories(vonk_objects
+    PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_compile_definitions(vonk_objects PRIVATE VONK_BUILDING VONK_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(vonk_objects PRIVATE vonk_flags)
+
+  add_library(vonk_core STATIC $<TARGET_OBJECTS:vonk_objects>)
+  target_include_directories(vonk_core PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(vonk_core PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)
+
+  add_library(vonk_shared SHARED $<TARGET_OBJECTS:vonk_objects>)
+  set_target_properties(vonk_shared PROPERTIES OUTPUT_NAME vonk EXPORT_NAME vonk
+                        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  target_include_directories(vonk_shared PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(vonk_shared PRIVATE vonk_shared_flags Threads::Threads ${CMAKE_DL_LIBS} m)
+  vonk_export_only(vonk_shared ${PROJECT_SOURCE_DIR}/cmake/vonk.map)
+  add_library(vonk::vonk ALIAS vonk_shared)
+endif()
+
+# vonk_add_plugin(target folder sources...): one module that exports the plug-in entry point.
+function(vonk_add_plugin target folder)
+  add_library(${target} MODULE ${ARGN})
+  set_target_properties(${target} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${folder})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(${target} PRIVATE vonk_shared_flags Threads::Threads ${CMAKE_DL_LIBS} m)
+  vonk_export_only(${target} ${PROJECT_SOURCE_DIR}/cmake/plugin.map)
+endfunction()
+
+set(VONK_PLUGIN_FOLDER ${PROJECT_BINARY_DIR}/lib/vonk/plugins)
+file(GLOB VONK_ONNX_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/plugins/onnx/*.c)
+if(VONK_ONNX_SOURCES)
+  vonk_add_plugin(vonk_onnx ${VONK_PLUGIN_FOLDER} ${VONK_ONNX_SOURCES})
+  target_compile_definitions(vonk_onnx PRIVATE VONK_VERSION="${PROJECT_VERSION}")
+endif()
+
+# Where the frameworks of this checkout are: found in .venv (set-up puts them there), told to the build tree the same
+# way as to an installation.
+file(GLOB VONK_FOUND_ORT ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*)
+set(VONK_ONNXRUNTIME "${VONK_FOUND_ORT}" CACHE FILEPATH "libonnxruntime for the build tree's paths.conf")
+set(VONK_DEPS_DIR ${PROJECT_SOURCE_DIR}/build/deps CACHE PATH "What set-up downloaded")
+file(GLOB VONK_FOUND_DUCKDB ${VONK_DEPS_DIR}/duckdb/lib/libduckdb.so)
+set(VONK_DUCKDB "${VONK_FOUND_DUCKDB}" CACHE FILEPATH "libduckdb for the build tree's paths.conf")
+set(VONK_PATHS "# Frameworks found at configure time: name=absolute path.\n")
+if(VONK_ONNXRUNTIME)
+  string(APPEND VONK_PATHS "onnxruntime=${VONK_ONNXRUNTIME}\n")
+endif()
+if(VONK_DUCKDB)
+  string(APPEND VONK_PATHS "duckdb=${VONK_DUCKDB}\n")
+endif()
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/lib/vonk/paths.conf CONTENT "${VONK_PATHS}" @ONLY)

@@ -1,0 +1,133 @@
+# Tests run by ctest: one process per C test file, each with a time limit.
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+find_program(VONK_PYTHON NAMES python3 python HINTS ${PROJECT_SOURCE_DIR}/.venv/bin NO_DEFAULT_PATH)
+
+set(VONK_MOCK_FOLDER ${PROJECT_BINARY_DIR}/mock)
+set(VONK_TEST_DATA_FOLDER ${PROJECT_SOURCE_DIR}/tests/data)
+set(VONK_TEST_SECONDS 120)
+if(VONK_SANITIZE)
+  set(VONK_TEST_SECONDS 600)
+endif()
+# Halt at the first report, and let a test choose a small stack of suppressions when a framework itself leaks.
+set(VONK_TEST_ENV
+  "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1"
+  "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
+  "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0")
+
+# vonk_add_test(name command...): registers with the time limit and environment all tests share.
+function(vonk_add_test name)
+  add_test(NAME ${name} COMMAND ${ARGN})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${VONK_TEST_SECONDS} ENVIRONMENT "${VONK_TEST_ENV}")
+endfunction()
+
+# vonk_add_test_program(target source): a cmocka program over the static library.
+function(vonk_add_test_program target source)
+  add_executable(${target} ${source})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  target_compile_definitions(${target} PRIVATE
+    VONK_MOCK_DIR="${VONK_MOCK_FOLDER}" VONK_PLUGIN_DIR="${VONK_PLUGIN_FOLDER}"
+    VONK_TEST_DATA="${VONK_TEST_DATA_FOLDER}" VONK_PROGRAM="${PROJECT_BINARY_DIR}/bin/vonk"
+    VONK_EXAMPLES_DIR="${PROJECT_SOURCE_DIR}/examples")
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE vonk_flags vonk_core PkgConfig::CMOCKA)
+  if(VONK_ONNXRUNTIME)
+    target_compile_definitions(${target} PRIVATE VONK_TEST_ONNXRUNTIME="${VONK_ONNXRUNTIME}")
+  endif()
+  if(TARGET vonk_onnx)
+    add_dependencies(${target} vonk_onnx)
+  endif()
+  if(TARGET vonk_mocks)
+    add_dependencies(${target} vonk_mocks)
+  endif()
+endfunction()
+
+# --- public headers alone, as the languages we promise ------------------------------------------------------------
+foreach(header IN LISTS VONK_PUBLIC_HEADERS)
+  get_filename_component(name ${header} NAME)
+  string(MAKE_C_IDENTIFIER ${name} id)
+  foreach(language c cc)
+    set(file ${PROJECT_BINARY_DIR}/headers/${id}.${language})
+    file(CONFIGURE OUTPUT ${file} CONTENT "#include <vonk/@name@>\nint vonk_header_@id@(void);\n" @ONLY)
+    list(APPEND VONK_HEADER_FILES_${language} ${file})
+  endforeach()
+endforeach()
+if(VONK_PUBLIC_HEADERS)
+  add_library(vonk_headers_c OBJECT ${VONK_HEADER_FILES_c})
+  set_target_properties(vonk_headers_c PROPERTIES C_STANDARD 11)
+  add_library(vonk_headers_cxx OBJECT ${VONK_HEADER_FILES_cc})
+  foreach(target vonk_headers_c vonk_headers_cxx)
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/include)
+    target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Werror)
+  endforeach()
+endif()
+
+# --- mock plug-ins --------------------------------------------------------------------------------------------------
+file(GLOB VONK_MOCKS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/mock/*.c ${PROJECT_SOURCE_DIR}/tests/mock/*.cc)
+if(VONK_MOCKS)
+  add_custom_target(vonk_mocks)
+  foreach(source IN LISTS VONK_MOCKS)
+    get_filename_component(name ${source} NAME_WE)
+    string(REGEX REPLACE "^mock_" "" name ${name})
+    add_library(mock_${name} MODULE ${source})
+    set_target_properties(mock_${name} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${VONK_MOCK_FOLDER})
+    target_include_directories(mock_${name} PRIVATE ${PROJECT_SOURCE_DIR}/include)
+    target_link_libraries(mock_${name} PRIVATE vonk_shared_flags Threads::Threads ${CMAKE_DL_LIBS} m)
+    add_dependencies(vonk_mocks mock_${name})
+  endforeach()
+  if(TARGET mock_fast_math) # the point of this one is what the compiler's start-up file does to the process
+    target_link_options(mock_fast_math PRIVATE -ffast-math)
+  endif()
+endif()
+
+# --- C tests --------------------------------------------------------------------------------------------------------
+file(GLOB VONK_UNIT_TESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/unit/test_*.c)
+file(GLOB VONK_PROGRAM_TESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/program/test_*.c)
+file(GLOB VONK_PROGRAM_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/program/test_*.py)
+if(TARGET vonk_core)
+  foreach(source IN LISTS VONK_UNIT_TESTS)
+    get_filename_component(name ${source} NAME_WE)
+    vonk_add_test_program(${name} ${source})
+    vonk_add_test(unit.${name} ${name})
+  endforeach()
+endif()
+
+# --- the program ----------------------------------------------------------------------------------------------------
+if(TARGET vonk_cli)
+  foreach(source IN LISTS VONK_PROGRAM_TESTS)
+    get_filename_component(name ${source} NAME_WE)
+    vonk_add_test_program(program_${name} ${source})
+    add_dependencies(program_${name} vonk_cli)
+    vonk_add_test(program.${name} program_${name})
+  endforeach()
+  if(VONK_PROGRAM_PYTESTS)
+    if(NOT VONK_PYTHON)
+      message(FATAL_ERROR ".venv/bin/python3: missing, and tests/program needs it: run 'make setup'")
+    endif()
+    foreach(source IN LISTS VONK_PROGRAM_PYTESTS)
+      get_filename_component(name ${source} NAME_WE)
+      vonk_add_test(program.${name} ${VONK_PYTHON} -m pytest -q -p no:cacheprovider ${source})
+      set_property(TEST program.${name} APPEND PROPERTY ENVIRONMENT
+                   "VONK_PROGRAM=${PROJECT_BINARY_DIR}/bin/vonk" "VONK_MOCK_DIR=${VONK_MOCK_FOLDER}"
+                   "VONK_TEST_PLUGIN_DIR=${VONK_PLUGIN_FOLDER}" "VONK_TEST_SANITIZE=${VONK_SANITIZE}")
+    endforeach()
+  endif()
+  if(TARGET vonk_onnx)
+    vonk_add_test(conformance.onnx vonk_cli plugins --conformance $<TARGET_FILE:vonk_onnx>)
+  endif()
+endif()
+
+# --- examples: the plug-in built like ours, the embedding program built by a stranger against an installation -----
+file(GLOB VONK_EXAMPLE_PLUGIN CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/plugin/*.c)
+if(VONK_EXAMPLE_PLUGIN)
+  vonk_add_plugin(vonk_example_plugin ${PROJECT_BINARY_DIR}/examples ${VONK_EXAMPLE_PLUGIN})
+  if(TARGET vonk_cli)
+    vonk_add_test(conformance.example vonk_cli plugins --conformance $<TARGET_FILE:vonk_example_plugin>)
+  endif()
+endif()
+file(GLOB VONK_EXAMPLE_EMBED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/embed/*.c)
+if(VONK_EXAMPLE_EMBED AND TARGET vonk_shared AND TARGET vonk_onnx AND NOT VONK_SANITIZE AND NOT VONK_COVERAGE)
+  vonk_add_test(install.embed ${PROJECT_SOURCE_DIR}/tools/test_install.sh ${PROJECT_BINARY_DIR})
+  set_property(TEST install.embed APPEND PROPERTY ENVIRONMENT "CC=${CMAKE_C_COMPILER}" "CMAKE=${CMAKE_COMMAND}")
+endif()
