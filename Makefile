@@ -1,0 +1,67 @@
+# The commands of this project. CMake builds the C code; this file only strings commands together.
+.POSIX:
+.SUFFIXES:
+.PHONY: help setup deps demo test bench check abi-update format dev asan tsan release coverage fuzz install clean distclean
+
+VENV = .venv/bin
+FUZZ_SECONDS = 60
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | \
+	  awk -F'|' 'BEGIN { print "make TARGET, where TARGET is:" } { printf "  %-12s %s\n", $$1, $$2 }'
+
+setup: ## install what is needed into .venv and build/, build vonk in release mode: .venv/bin/vonk
+	@tools/setup.sh vonk
+	@echo "vonk is installed: try '$(VENV)/vonk --help', or 'make demo'"
+
+deps: ## set-up without building vonk itself
+	@tools/setup.sh test
+
+demo: ## score the 10,000 MNIST test digits with a trained network
+	@tools/setup.sh vonk mnist
+	@$(VENV)/python examples/mnist/demo.py
+
+test: ## all tests: C tests, the same with sanitizers, tests of the installed wheel
+	@tools/setup.sh vonk mnist test
+	@tools/test.sh
+
+bench: ## the benchmarks: vonk against the bare framework loop
+	@tools/setup.sh vonk mnist
+	@tools/bench.sh
+
+check: ## static checks: format, clang-tidy, ruff, mypy, layers, symbols, ABI, files
+	@tools/setup.sh test check
+	@tools/check.sh
+
+format: ## rewrite C and Python sources in the house format
+	@tools/setup.sh check
+	@tools/format.sh
+
+abi-update: ## record the plug-in ABI as it is now (only before it is frozen, or for appended fields)
+	@tools/setup.sh check
+	@tools/check_abi.sh --update
+
+dev asan tsan: ## build a preset and run its C tests (dev, asan or tsan)
+	@tools/setup.sh test mnist
+	@PATH="$$PWD/$(VENV):$$PATH"; cmake --preset $@ >/dev/null && cmake --build --preset $@ && ctest --preset $@
+
+release: ## build build/release, with the benchmarks
+	@tools/setup.sh
+	@PATH="$$PWD/$(VENV):$$PATH"; cmake --preset release >/dev/null && cmake --build --preset release
+
+coverage: ## line coverage of the C code by the C tests: build/coverage/report/
+	@tools/setup.sh test mnist coverage
+	@tools/coverage.sh
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each, with clang's libFuzzer
+	@tools/setup.sh fuzz
+	@tools/fuzz.sh $(FUZZ_SECONDS)
+
+install: release ## install without Python: make install PREFIX=/usr/local
+	@PATH="$$PWD/$(VENV):$$PATH"; cmake --install build/release --prefix "$${PREFIX:?say where: make install PREFIX=...}"
+
+clean: ## remove what was built, keep what was downloaded
+	rm -rf build/dev build/asan build/tsan build/release build/coverage build/fuzz build/wheel build/dist build/mnist
+
+distclean: ## remove everything that is not in the repository
+	rm -rf build .venv

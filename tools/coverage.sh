@@ -1,0 +1,15 @@
+#!/bin/sh
+# Line and branch coverage of src/, plugins/, cli/ and engines/ by the C tests.
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PWD/.venv/bin:$PATH"
+export PATH
+
+cmake --preset coverage >/dev/null
+cmake --build --preset coverage
+find build/coverage -name '*.gcda' -delete
+ctest --preset coverage
+mkdir -p build/coverage/report
+gcovr --root . --object-directory build/coverage --filter src/ --filter plugins/ --filter cli/ --filter engines/ \
+  --html-details build/coverage/report/index.html --print-summary
+echo "report: build/coverage/report/index.html"

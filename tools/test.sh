@@ -1,0 +1,18 @@
+#!/bin/sh
+# Runs all tests and ends with the runners' own summaries. Everything is built first and every suite is run even when an
+# earlier one failed, so that one run shows all there is to fix.
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PWD/.venv/bin:$PATH"
+export PATH
+
+for preset in dev asan; do
+  cmake --preset "$preset" >build/"$preset".log 2>&1 || { cat build/"$preset".log; exit 1; }
+  cmake --build --preset "$preset"
+done
+
+status=0
+ctest --preset asan || status=1
+ctest --preset dev || status=1
+python -m pytest -q tests/tools tests/python || status=1
+exit $status
