@@ -1,0 +1,58 @@
+/* The opened model as the files of src/model/ see it. */
+#ifndef VONK_SRC_MODEL_INTERNAL_H
+#define VONK_SRC_MODEL_INTERNAL_H
+
+#include <pthread.h>
+
+#include "model/model.h"
+
+typedef struct idle_session {
+  vonk_plugin_session *session;
+  struct idle_session *next;
+} idle_session;
+
+struct vonk_model {
+  /* Of the cache, under its mutex. */
+  struct vonk_model *next;
+  char *key;
+  int64_t references;
+  bool is_opening;
+  uint64_t accounted_bytes;
+
+  /* Written once while opening. */
+  const vonk_plugin *plugin;
+  vonk_plugin_model *opened;
+  vonk_device device;
+  char device_name[32];
+  char *path;
+  vonk_io *ios;             /* inputs, then outputs */
+  const vonk_io **io_table; /* pointers to ios, for the summary */
+  vonk_model_summary summary;
+
+  pthread_mutex_t session_mutex;
+  vonk_plugin_session *shared_session; /* plug-ins that run concurrently */
+  idle_session *idle_sessions;         /* plug-ins that do not */
+};
+
+/* What a caller asked for, split into the host's keys and the plug-in's. */
+typedef struct vonk_open_request {
+  char *path;         /* absolute, links resolved, without the pin */
+  char pin[65];       /* "" = none */
+  vonk_file_id file;  /* at the time of the request */
+  const char *plugin; /* NULL = the one that recognises the file */
+  vonk_device device;
+  vonk_kv *options; /* of the plug-in, sorted by key; strings borrowed from the caller */
+  size_t n_options;
+} vonk_open_request;
+
+vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options, size_t n_options, vonk_open_request *out,
+                                    vonk_error *err);
+void vonk_open_request_clear(vonk_open_request *);
+/* VONK_MODEL if the file's content is not what the path's #sha256 pin says; reads the whole file if there is a pin. */
+vonk_status vonk_open_request_check_pin(const vonk_open_request *, vonk_error *err);
+
+/* Opens the file with its plug-in and fills the model's "written once" part. On failure nothing is left in it. */
+vonk_status vonk_model_load(vonk_model *, const vonk_open_request *, vonk_error *err);
+void vonk_model_unload(vonk_model *);
+
+#endif /* VONK_SRC_MODEL_INTERNAL_H */
