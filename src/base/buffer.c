@@ -1,7 +1,8 @@
 /* Growable bytes, and text of a fixed size for messages.
  *
- * How it works: a buffer grows by moving to a block of at least twice the size, so that n appends cost O(n); blocks are
- * 64-byte aligned as Arrow recommends. On failure a buffer is as it was. */
+ * How it works: a buffer grows by moving to a block of at least twice the size, so that n
+ * appends cost O(n); blocks are 64-byte aligned as Arrow recommends. On failure a buffer
+ * is as it was. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,7 +73,8 @@ void vonk_text_add(vonk_text *text, const char *format, ...) {
     text->size += (size_t)written;
     return;
   }
-  /* Back to where a character starts, with room for the dots. Text that is full already ends with them. */
+  /* Back to where a character starts, with room for the dots. Text that is full already
+   * ends with them. */
   size_t end = sizeof(text->data) - sizeof(cut);
   while (end > 0 && ((uint8_t)text->data[end] & 0xC0) == 0x80) {
     end--;

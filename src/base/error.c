@@ -1,8 +1,9 @@
 /* Errors: a code and a message in a struct that the caller owns.
  *
- * How it works: the caller's struct may be older or newer than this library. What it can hold is told by struct_size (0:
- * the first version's size), and a field that it does not reach is not written. Messages that do not fit are cut where a
- * character ends, so that they stay valid UTF-8. */
+ * How it works: the caller's struct may be older or newer than this library. What it can
+ * hold is told by struct_size (0: the first version's size), and a field that it does not
+ * reach is not written. Messages that do not fit are cut where a character ends, so that
+ * they stay valid UTF-8. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,8 +20,7 @@ static bool reaches(const vonk_error *err, size_t offset, size_t size) {
   return known_size(err) >= offset + size;
 }
 
-#define HAS(err, field) \
-  reaches(err, offsetof(vonk_error, field), sizeof((err)->field))
+#define HAS(err, field) reaches(err, offsetof(vonk_error, field), sizeof((err)->field))
 
 /* Drops an incomplete character at the end of text, which was cut there. */
 static void drop_partial_character(char *text) {
@@ -38,7 +38,8 @@ static void drop_partial_character(char *text) {
   }
 }
 
-/* An address inside a struct that may be smaller than vonk_error, as far as *err has the room for a message. */
+/* An address inside a struct that may be smaller than vonk_error, as far as *err has the
+ * room for a message. */
 static void set_message(vonk_error *err, const char *text) {
   size_t offset = offsetof(vonk_error, message);
   if (known_size(err) <= offset) {
@@ -83,10 +84,11 @@ vonk_status vonk_fail(vonk_error *err, vonk_status code, const char *format, ...
 }
 
 vonk_status vonk_fail_nomem(vonk_error *err, size_t nbytes) {
-  return vonk_fail(err, VONK_NOMEM,
-                   "memory: %zu bytes could not be allocated: free memory, or use smaller "
-                   "batches",
-                   nbytes);
+  return vonk_fail(
+      err, VONK_NOMEM,
+      "memory: %zu bytes could not be allocated: free memory, or use smaller "
+      "batches",
+      nbytes);
 }
 
 vonk_status vonk_prefix(vonk_error *err, vonk_status code, const char *format, ...) {

@@ -1,7 +1,8 @@
-/* Files: names made absolute, what tells a changed file from an unchanged one, and the bytes at its start.
+/* Files: names made absolute, what tells a changed file from an unchanged one, and the
+ * bytes at its start.
  *
- * How it works: only regular files are read, and they are opened without blocking, so that a pipe or a device given as a
- * model neither hangs nor answers. */
+ * How it works: only regular files are read, and they are opened without blocking, so
+ * that a pipe or a device given as a model neither hangs nor answers. */
 #define _XOPEN_SOURCE 700
 
 #include <errno.h>
@@ -43,9 +44,9 @@ vonk_status vonk_file_identify(const char *path, vonk_file_id *out, vonk_error *
   }
   bool is_folder = S_ISDIR(info.st_mode);
   if (!is_folder && !S_ISREG(info.st_mode)) {
-    return vonk_fail(err, VONK_IO,
-                     "%s: is neither a file nor a folder: give the name of a regular file",
-                     path);
+    return vonk_fail(
+        err, VONK_IO,
+        "%s: is neither a file nor a folder: give the name of a regular file", path);
   }
   *out = (vonk_file_id){
       .device = (uint64_t)info.st_dev,

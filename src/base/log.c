@@ -1,8 +1,8 @@
 /* Messages to the embedding program; nowhere by default.
  *
- * How it works: one sink for the process. It is copied under a lock and called outside it, so that a sink may log, block
- * or set another sink. A call of the old sink may still be under way when vonk_log_set_sink returns: what arg points to
- * must outlive it. */
+ * How it works: one sink for the process. It is copied under a lock and called outside
+ * it, so that a sink may log, block or set another sink. A call of the old sink may still
+ * be under way when vonk_log_set_sink returns: what arg points to must outlive it. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <pthread.h>

@@ -1,8 +1,9 @@
 /* Memory and sizes.
  *
- * How it works: every allocation of the library, and every one that a plug-in makes through the host table, goes through
- * allocate() below. It numbers the allocations and fails the one that a test asked for with vonk_memory_fail_at, which
- * is how the tests walk every out-of-memory path. Outside tests it costs one relaxed atomic addition. */
+ * How it works: every allocation of the library, and every one that a plug-in makes
+ * through the host table, goes through allocate() below. It numbers the allocations and
+ * fails the one that a test asked for with vonk_memory_fail_at, which is how the tests
+ * walk every out-of-memory path. Outside tests it costs one relaxed atomic addition. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <inttypes.h>

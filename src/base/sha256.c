@@ -1,7 +1,8 @@
 /* SHA-256, as FIPS 180-4 defines it; names as there.
  *
- * How it works: bytes are collected in blocks of 64; each block is spread to 64 words, which are mixed into the state in
- * 64 rounds. The end is marked by a 1 bit and the length in bits, big-endian. */
+ * How it works: bytes are collected in blocks of 64; each block is spread to 64 words,
+ * which are mixed into the state in 64 rounds. The end is marked by a 1 bit and the
+ * length in bits, big-endian. */
 #include <string.h>
 
 #include "base/base.h"
@@ -67,9 +68,8 @@ static void compress(uint32_t state[8], const uint8_t *block) {
 
 void vonk_sha256_start(vonk_sha256 *digest) {
   /* The same of the square roots of the first 8 primes. */
-  static const uint32_t start[8] = {
-  0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB,
-      0x5BE0CD19};
+  static const uint32_t start[8] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
+                                    0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19};
   memcpy(digest->state, start, sizeof(start));
   digest->nbytes = 0;
 }

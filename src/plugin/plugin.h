@@ -34,13 +34,19 @@ bool vonk_cancel_source_fired(const vonk_cancel_source *);
 struct vonk_cancel { /* plug-ins only pass it on */
   vonk_cancel_source *source;
   vonk_cancel *next, *previous;
-  void (*stop)(void *arg);
+  void (*stop)(void *arg); /* NULL: nothing to call, or called already */
   void *arg;
+  const void *stopper; /* the thread inside stop, by an address of its own; NULL = none */
 };
-void vonk_cancel_join(vonk_cancel *, vonk_cancel_source *); /* before the run */
+void vonk_cancel_join(vonk_cancel *, vonk_cancel_source *); /* before the run; overwrites what the struct held */
 void vonk_cancel_leave(vonk_cancel *);                      /* after it; waits for a stop in progress */
 
-/* --- fork (host.c) ------------------------------------------------------------------------------------------------ */
+/* --- what plug-ins are given (host.c) ------------------------------------------------------------------------------- */
+
+/* The table that every plug-in of this process is given; static. */
+const vonk_host *vonk_host_get(void);
+
+/* --- fork (process.c) --------------------------------------------------------------------------------------------- */
 
 /* Says that the process now has threads or framework state that a fork would break. */
 void vonk_process_mark_started(void);
