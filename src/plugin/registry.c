@@ -56,9 +56,8 @@ static vonk_status load_new(const vonk_file_id *id, const char *path, entry **ou
   return VONK_OK;
 }
 
-/* The entry of the file at path, loaded now or before. Fails if there is no such file,
- * not if it cannot be loaded. */
-static vonk_status find_entry(const char *path, const entry **out, vonk_error *err) {
+/* The plug-in at path, loaded now or before. */
+static vonk_status load(const char *path, const vonk_plugin **out, vonk_error *err) {
   vonk_file_id id;
   VONK_TRY(vonk_file_identify(path, &id, err));
   if (id.is_folder) {
@@ -68,12 +67,12 @@ static vonk_status find_entry(const char *path, const entry **out, vonk_error *e
   if (untrusted != NULL) {
     return vonk_fail(err, VONK_UNSUPPORTED, "%s: not loaded: %s", path, untrusted);
   }
-  vonk_status status = VONK_OK;
   pthread_mutex_lock(&lock);
-  entry *found = first;
+  entry *found = ended ? NULL : first;
   while (found != NULL && !same_file(&found->id, &id)) {
     found = found->next;
   }
+  vonk_status status = VONK_OK;
   if (ended) {
     status =
         vonk_fail(err, VONK_INVALID, "%s: vonk_shutdown has ended the plug-ins", path);
@@ -81,14 +80,9 @@ static vonk_status find_entry(const char *path, const entry **out, vonk_error *e
     status = load_new(&id, path, &found, err);
   }
   pthread_mutex_unlock(&lock);
-  VONK_TRY(status);
-  *out = found;
-  return VONK_OK;
-}
-
-static vonk_status load(const char *path, const vonk_plugin **out, vonk_error *err) {
-  const entry *found = NULL;
-  VONK_TRY(find_entry(path, &found, err));
+  if (found == NULL) {
+    return status;
+  }
   if (found->status != VONK_OK) {
     vonk_error_copy(err, &found->reason);
     return found->status;
