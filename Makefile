@@ -1,7 +1,7 @@
 # The commands of this project. CMake builds the C code; this file only strings commands together.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup deps demo test bench check abi-update format dev asan tsan release coverage fuzz install clean distclean
+.PHONY: help setup deps demo train test bench check abi-update format dev asan tsan release coverage fuzz install clean distclean
 
 VENV = .venv/bin
 FUZZ_SECONDS = 60
@@ -20,6 +20,10 @@ deps: ## set-up without building vonk itself
 demo: ## score the 10,000 MNIST test digits with a trained network
 	@tools/setup.sh vonk mnist
 	@$(VENV)/python examples/mnist/demo.py
+
+train: ## train the demo's network again (its result is committed)
+	@tools/setup.sh mnist train
+	@$(VENV)/python examples/mnist/train.py
 
 test: ## all tests: C tests, the same with sanitizers, tests of the installed wheel
 	@tools/setup.sh vonk mnist test

@@ -137,7 +137,9 @@ def debian_mirror() -> str:
     """The Debian mirror in this machine's apt sources."""
     shown = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Identifier: Packages"],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     for line in shown.splitlines():
         origin, _, uri = line.partition(" ")
@@ -152,14 +154,17 @@ def debian_mirror() -> str:
 
 def fetch_header(suite: str, folder: Path) -> Path:
     """Downloads and unpacks the package; returns the header's path."""
-    for sub in ("etc/apt/preferences.d", "etc/apt/apt.conf.d", "var/lib/apt/lists/partial",
-                "var/cache/apt/archives/partial", "var/lib/dpkg"):
+    for sub in (
+        "etc/apt/preferences.d",
+        "etc/apt/apt.conf.d",
+        "var/lib/apt/lists/partial",
+        "var/cache/apt/archives/partial",
+        "var/lib/dpkg",
+    ):
         (folder / sub).mkdir(parents=True)
     (folder / "var/lib/dpkg/status").touch()
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    (folder / "etc/apt/sources.list").write_text(
-        f"deb [signed-by={keyring}] {debian_mirror()} {suite} main\n"
-    )
+    (folder / "etc/apt/sources.list").write_text(f"deb [signed-by={keyring}] {debian_mirror()} {suite} main\n")
     config = folder / "apt.conf"
     config.write_text(
         f'Dir "{folder}";\nDir::State::status "{folder}/var/lib/dpkg/status";\n'

@@ -144,7 +144,14 @@ def set_up_wheels(name: str) -> None:
 
     def install() -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
-        command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--prefer-binary"]
+        command = [
+            str(VENV / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--prefer-binary",
+        ]
         run([*command, "-r", str(file)], file.name)
 
     stage(file.stem, VENV, key_of(file, sys.version), [VENV / "bin" / "python"], install)
@@ -185,7 +192,9 @@ def node_architecture() -> str:
     machine = platform.machine()
     names = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
     if machine not in names:
-        raise SetupError(f"libduckdb: there is no package for '{machine}', only for x86_64 and aarch64: set VONK_DUCKDB")
+        raise SetupError(
+            f"libduckdb: there is no package for '{machine}', only for x86_64 and aarch64: set VONK_DUCKDB"
+        )
     return names[machine]
 
 
@@ -208,8 +217,11 @@ def set_up_duckdb_headers() -> None:
     """duckdb.h, duckdb_extension.h and the licence out of the Python source package; they are not committed."""
     folder = DEPS / "duckdb" / "include"
     inside = "external/duckdb/src/include"
-    files = {f"{inside}/duckdb.h": folder / "duckdb.h", f"{inside}/duckdb_extension.h": folder / "duckdb_extension.h",
-             "external/duckdb/LICENSE": folder / "LICENSE"}
+    files = {
+        f"{inside}/duckdb.h": folder / "duckdb.h",
+        f"{inside}/duckdb_extension.h": folder / "duckdb_extension.h",
+        "external/duckdb/LICENSE": folder / "LICENSE",
+    }
 
     def download() -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -254,25 +266,59 @@ def onnxruntime_library() -> Path:
 def set_up_vonk() -> None:
     """Builds the wheel in release mode, installs it, and tells the installation where the frameworks are."""
     sources = [ROOT / name for name in (*WHEEL_SOURCES, *WHEEL_FILES)]
-    frameworks = {"onnxruntime": onnxruntime_library(), "duckdb": VENV / "lib" / "vonk" / "libduckdb.so"}
+    frameworks = {
+        "onnxruntime": onnxruntime_library(),
+        "duckdb": VENV / "lib" / "vonk" / "libduckdb.so",
+    }
 
     def build() -> None:
         python = str(VENV / "bin" / "python")
         wheels = ROOT / "build" / "dist"
         shutil.rmtree(wheels, ignore_errors=True)
-        run([python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels),
-             str(ROOT)], "building vonk")
+        run(
+            [
+                python,
+                "-m",
+                "pip",
+                "wheel",
+                "--quiet",
+                "--no-deps",
+                "--no-build-isolation",
+                "--wheel-dir",
+                str(wheels),
+                str(ROOT),
+            ],
+            "building vonk",
+        )
         wheel = next(wheels.glob("vonk-*.whl"))
-        run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)], "installing vonk")
+        run(
+            [
+                python,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--force-reinstall",
+                str(wheel),
+            ],
+            "installing vonk",
+        )
         folder = VENV / "lib" / "vonk"
         folder.mkdir(parents=True, exist_ok=True)
         place(DEPS / "duckdb" / "lib" / "libduckdb.so", frameworks["duckdb"])
         lines = [f"{name}={path}\n" for name, path in frameworks.items()]
-        (folder / "paths.conf").write_text("# Written by set-up: name=absolute path of a framework's library.\n"
-                                           + "".join(lines))
+        (folder / "paths.conf").write_text(
+            "# Written by set-up: name=absolute path of a framework's library.\n" + "".join(lines)
+        )
 
-    stage("vonk", VENV, key_of(*sources, *map(str, frameworks.values())),
-          [VENV / "bin" / "vonk", VENV / "lib" / "vonk" / "paths.conf", *frameworks.values()], build)
+    stage(
+        "vonk",
+        VENV,
+        key_of(*sources, *map(str, frameworks.values())),
+        [VENV / "bin" / "vonk", VENV / "lib" / "vonk" / "paths.conf", *frameworks.values()],
+        build,
+    )
 
 
 def place(source: Path, target: Path) -> None:

@@ -1,0 +1,93 @@
+"""Runs clang-tidy over our C files, skipping those that were clean and have not changed.
+
+How it works: the files and their flags come from compile_commands.json. A file's key is the digest of its text, of
+every header of ours it includes (followed through), of its flags, of .clang-tidy and of clang-tidy's version; the keys
+of clean files are kept under build/tidy/. Two files run at a time.
+
+usage: tidy.py BUILD-FOLDER [FILE...]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "build" / "tidy"
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
+FOLDERS = ("src", "plugins", "cli", "engines", "tests", "bench", "fuzz", "examples")
+#: gcc's own flags in compile_commands.json mean nothing to clang.
+EXTRA = ("--extra-arg=-Wno-unknown-warning-option", "--extra-arg=-Wno-unused-command-line-argument")
+
+
+def followed_headers(file: Path, seen: set[Path]) -> None:
+    """Adds a file and every file of ours it includes to `seen`."""
+    if file in seen:
+        return
+    seen.add(file)
+    for name in INCLUDE.findall(file.read_text(encoding="utf-8", errors="replace")):
+        for folder in (file.parent, ROOT / "include", ROOT / "src", ROOT / "tests", ROOT):
+            target = (folder / name).resolve()
+            if target.is_file() and target.is_relative_to(ROOT):
+                followed_headers(target, seen)
+                break
+
+
+def key_of(file: Path, command: str, version: str) -> str:
+    headers: set[Path] = set()
+    followed_headers(file, headers)
+    digest = hashlib.sha256(f"{command}\0{version}\0{EXTRA}".encode())
+    digest.update((ROOT / ".clang-tidy").read_bytes())
+    for header in sorted(headers):
+        digest.update(f"\0{header.relative_to(ROOT)}\0".encode() + header.read_bytes())
+    return digest.hexdigest()
+
+
+def tidy(file: Path, key: str, build: Path) -> str:
+    """Runs clang-tidy on one file and remembers it when clean. Returns what there is to say."""
+    command = [
+        "clang-tidy",
+        "-p",
+        str(build),
+        "--quiet",
+        "--warnings-as-errors=*",
+        *EXTRA,
+        str(file),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        (CACHE / key).touch()
+        return ""
+    return done.stdout + done.stderr
+
+
+def ours(file: Path) -> bool:
+    return file.is_relative_to(ROOT) and file.relative_to(ROOT).parts[0] in FOLDERS and file.exists()
+
+
+def main() -> int:
+    build = Path(sys.argv[1]).resolve()
+    only = {Path(name).resolve() for name in sys.argv[2:]}
+    version = subprocess.run(["clang-tidy", "--version"], capture_output=True, text=True, check=True).stdout
+    CACHE.mkdir(parents=True, exist_ok=True)
+    commands = {
+        Path(c["file"]).resolve(): c["command"] for c in json.loads((build / "compile_commands.json").read_text())
+    }
+    files = sorted(file for file in commands if ours(file) and (not only or file in only))
+    keys = {file: key_of(file, commands[file], version) for file in files}
+    changed = [file for file in files if not (CACHE / keys[file]).exists()]
+    with ThreadPoolExecutor(2) as pool:
+        outputs = [text for text in pool.map(lambda file: tidy(file, keys[file], build), changed) if text]
+    for text in outputs:
+        print(text, file=sys.stderr)
+    print(f"clang-tidy: {len(files)} files, {len(changed)} changed, {len(outputs)} with faults")
+    return 1 if outputs or not files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
