@@ -41,8 +41,14 @@ endfunction()
 set(VONK_PLUGIN_FOLDER ${PROJECT_BINARY_DIR}/lib/vonk/plugins)
 file(GLOB VONK_ONNX_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/plugins/onnx/*.c)
 if(VONK_ONNX_SOURCES)
-  vonk_add_plugin(vonk_onnx ${VONK_PLUGIN_FOLDER} ${VONK_ONNX_SOURCES})
-  target_compile_definitions(vonk_onnx PRIVATE VONK_VERSION="${PROJECT_VERSION}")
+  # As objects first, so that tests and fuzz targets reach its inner functions.
+  add_library(vonk_onnx_objects OBJECT ${VONK_ONNX_SOURCES})
+  target_include_directories(vonk_onnx_objects PRIVATE ${PROJECT_SOURCE_DIR}/include)
+  target_compile_definitions(vonk_onnx_objects PRIVATE VONK_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(vonk_onnx_objects PRIVATE vonk_flags)
+  vonk_add_plugin(vonk_onnx ${VONK_PLUGIN_FOLDER} $<TARGET_OBJECTS:vonk_onnx_objects>)
+  add_library(vonk_onnx_core STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:vonk_onnx_objects>)
+  target_link_libraries(vonk_onnx_core PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)
 endif()
 
 # Where the frameworks of this checkout are: found in .venv (set-up puts them there), told to the build tree the same

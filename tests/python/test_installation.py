@@ -1,0 +1,48 @@
+"""The installed wheel: its parts are found, belong together and work from any folder."""
+
+import ctypes
+import platform
+import subprocess
+from importlib import metadata
+
+import pytest
+import vonk
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return vonk.installation()
+
+
+def test_every_part_is_there(parts):
+    assert parts.program.is_file()
+    assert parts.library.is_file()
+    assert (parts.include / "vonk" / "vonk.h").is_file()
+    assert (parts.plugins / "vonk_onnx.so").is_file()
+
+
+def test_the_recorded_frameworks_exist(parts):
+    assert set(parts.frameworks) == {"onnxruntime", "duckdb"}
+    for name, path in parts.frameworks.items():
+        assert path.is_absolute() and path.is_file(), f"{name}: {path}"
+
+
+def test_library_program_and_package_have_one_version(parts, tmp_path):
+    library = ctypes.CDLL(str(parts.library))
+    library.vonk_version.restype = ctypes.c_char_p
+    printed = subprocess.run([parts.program, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = {
+        "package": vonk.__version__,
+        "metadata": metadata.version("vonk"),
+        "library": library.vonk_version().decode(),
+        "program": printed.stdout.split()[1],
+    }
+    assert set(found.values()) == {vonk.__version__}, found
+
+
+def test_the_wheel_is_for_any_python_3_on_this_platform():
+    wheel = metadata.distribution("vonk").read_text("WHEEL")
+    tags = [line.split(":")[1].strip() for line in wheel.splitlines() if line.startswith("Tag:")]
+    assert len(tags) == 1, tags
+    assert tags[0].startswith("py3-none-"), tags
+    assert tags[0].endswith(platform.machine()), tags
