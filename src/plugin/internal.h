@@ -7,8 +7,7 @@
 /* The watch_cancel of the host table, less its ctx. */
 void vonk_cancel_watch(vonk_cancel *, void (*stop)(void *arg), void *arg);
 
-/* --- where things are (search.c)
- * ----------------------------------------------------------------------------------- */
+/* --- where things are (search.c) ---------------------------------------------------- */
 
 /* One place in which plug-ins are looked for. */
 typedef struct vonk_folder {

@@ -46,6 +46,13 @@ void vonk_cancel_leave(vonk_cancel *);                      /* after it; waits f
 /* The table that every plug-in of this process is given; static. */
 const vonk_host *vonk_host_get(void);
 
+/* --- where things are (paths.c, search.c) -------------------------------------------------------------------------- */
+
+/* What paths.conf says about key, or NULL; lives for ever. */
+const char *vonk_paths_get(const char *key);
+/* The folder of the program or shared object that holds this code, absolute, into out. */
+vonk_status vonk_own_folder(char *out, size_t capacity, vonk_error *err);
+
 /* --- fork (process.c) --------------------------------------------------------------------------------------------- */
 
 /* Says that the process now has threads or framework state that a fork would break. */

@@ -1,0 +1,906 @@
+/* The mock plug-in, from which every file here is made: a facet includes this header,
+ * fills the table with mock_fill and replaces what it wants to be wrong. Its models are
+ * text files, one statement a line, "#" starting a comment:
+ *
+ *   input NAME DTYPE DIM...            DIM: a number; -1, free; a word, free and with
+ * that name; "?" alone, rank unknown output NAME = OP INPUT             dtype and shape
+ * follow from the op output NAME DTYPE DIM... = OP INPUT   declared; numbers are
+ * converted, and free dims filled from the data fail INPUT VALUE                   a run
+ * fails (VONK_BACKEND, "row value 13 is refused") if a row's first element equals
+ *   fail_rows N                        a run fails if it has more than N rows
+ * (VONK_NOMEM) sleep_ms N                         each run lasts N ms more; a request to
+ * stop ends it deaf                               requests to stop are not listened to
+ *   params N / weight_bytes N / producer TEXT / metadata KEY VALUE     what model_info
+ * tells
+ *
+ * DTYPE: f16 bf16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 bool string.
+ * OP:    copy    the input's elements, any dtype; with declared dims, in that shape
+ *        sum     of each row's elements: [rows], f32 for f16, bf16 and f32, f64 for f64,
+ * else i64 rows    for each row, how many rows its run had: [rows] i64 length  for each
+ * row, how many elements it has: [rows] i64 short   like copy, but a row too few: a
+ * plug-in that lies A first dim that is a number is a fixed batch: a run of another
+ * number of rows fails. Files are named *.mock, or begin with "# vonk mock". Option:
+ * scale, a factor for the floats of copy and sum. */
+#ifndef VONK_MOCK_H
+#define VONK_MOCK_H
+
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "counters.h"
+#include "vonk/plugin.h"
+
+/* --- the table of dtypes
+ * ---------------------------------------------------------------------------------------------
+ */
+
+typedef struct mock_dtype {
+  const char *name;
+  size_t size; /* 0: VONK_BYTES */
+  bool is_float;
+} mock_dtype;
+static const mock_dtype mock_dtypes[] = {
+    {"", 0, false},    {"f16", 2, true},   {"bf16", 2, true},    {"f32", 4, true},
+    {"f64", 8, true},  {"i8", 1, false},   {"i16", 2, false},    {"i32", 4, false},
+    {"i64", 8, false}, {"u8", 1, false},   {"u16", 2, false},    {"u32", 4, false},
+    {"u64", 8, false}, {"bool", 1, false}, {"string", 0, false},
+};
+enum { MOCK_N_DTYPES = sizeof(mock_dtypes) / sizeof(mock_dtypes[0]) };
+
+static double mock_from_half(uint16_t bits) {
+  int exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  double value = exponent == 0    ? ldexp(fraction, -24)
+                 : exponent == 31 ? (fraction == 0 ? INFINITY : (double)NAN)
+                                  : ldexp(1024 + fraction, exponent - 25);
+  return (bits & 0x8000) != 0 ? -value : value;
+}
+
+/* To the nearest, ties to even; only for values a half can come near. */
+static uint16_t mock_to_half(double value) {
+  uint16_t sign = signbit(value) ? 0x8000 : 0;
+  double magnitude = fabs(value);
+  if (isnan(value)) {
+    return 0x7E00;
+  }
+  if (magnitude >= 65520.0) {
+    return sign | 0x7C00;
+  }
+  int exponent = 0;
+  (void)frexp(magnitude, &exponent);
+  int scale = exponent - 11 < -24 ? -24 : exponent - 11;
+  int units = (int)nearbyint(ldexp(magnitude, -scale));
+  if (units >= 2048) {
+    units /= 2;
+    scale++;
+  }
+  return (uint16_t)(sign |
+                    (units < 1024 ? units : ((scale + 25) << 10) + (units - 1024)));
+}
+
+static double mock_get(const void *data, vonk_dtype dtype, size_t i) {
+#define MOCK_GET(code, type)                                             \
+  case code: {                                                           \
+    type value;                                                          \
+    memcpy(&value, (const char *)data + i * sizeof(type), sizeof(type)); \
+    return (double)value;                                                \
+  }
+  switch (dtype) {
+    MOCK_GET(VONK_F32, float)
+    MOCK_GET(VONK_F64, double)
+    MOCK_GET(VONK_I8, int8_t)
+    MOCK_GET(VONK_I16, int16_t)
+    MOCK_GET(VONK_I32, int32_t)
+    MOCK_GET(VONK_I64, int64_t)
+    MOCK_GET(VONK_U8, uint8_t)
+    MOCK_GET(VONK_U16, uint16_t)
+    MOCK_GET(VONK_U32, uint32_t)
+    MOCK_GET(VONK_U64, uint64_t)
+    MOCK_GET(VONK_BOOL8, uint8_t)
+    default: {
+      uint16_t half;
+      memcpy(&half, (const char *)data + i * 2, 2);
+      uint32_t wide = (uint32_t)half << 16;
+      float value;
+      memcpy(&value, &wide, sizeof(value));
+      return dtype == VONK_BF16 ? (double)value : mock_from_half(half);
+    }
+  }
+#undef MOCK_GET
+}
+
+static void mock_set(void *data, vonk_dtype dtype, size_t i, double number) {
+#define MOCK_SET(code, type)                                       \
+  case code: {                                                     \
+    type value = (type)number;                                     \
+    memcpy((char *)data + i * sizeof(type), &value, sizeof(type)); \
+    return;                                                        \
+  }
+  switch (dtype) {
+    MOCK_SET(VONK_F32, float)
+    MOCK_SET(VONK_F64, double)
+    MOCK_SET(VONK_I8, int8_t)
+    MOCK_SET(VONK_I16, int16_t)
+    MOCK_SET(VONK_I32, int32_t)
+    MOCK_SET(VONK_I64, int64_t)
+    MOCK_SET(VONK_U8, uint8_t)
+    MOCK_SET(VONK_U16, uint16_t)
+    MOCK_SET(VONK_U32, uint32_t)
+    MOCK_SET(VONK_U64, uint64_t)
+    case VONK_BOOL8: {
+      ((uint8_t *)data)[i] = number != 0.0;
+      return;
+    }
+    default: {
+      float value = (float)number;
+      uint32_t wide;
+      memcpy(&wide, &value, sizeof(wide));
+      uint16_t half = dtype == VONK_BF16 ? (uint16_t)(wide >> 16) : mock_to_half(number);
+      memcpy((char *)data + i * 2, &half, 2);
+    }
+  }
+#undef MOCK_SET
+}
+
+/* --- state
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static struct {
+  _Atomic int64_t models, live_models, sessions, live_sessions, outputs, live_outputs,
+      runs, failed_runs, rows, largest_run, running, most_running, preallocated, stopped,
+      shutdowns;
+  _Atomic uintptr_t last_input;
+} mock_count;
+
+VONK_PLUGIN_EXPORT void mock_counters_read(mock_counters *out);
+VONK_PLUGIN_EXPORT void mock_counters_read(mock_counters *out) {
+  *out = (mock_counters){
+      mock_count.models,        mock_count.live_models, mock_count.sessions,
+      mock_count.live_sessions, mock_count.outputs,     mock_count.live_outputs,
+      mock_count.runs,          mock_count.failed_runs, mock_count.rows,
+      mock_count.largest_run,   mock_count.running,     mock_count.most_running,
+      mock_count.preallocated,  mock_count.stopped,     mock_count.shutdowns,
+      mock_count.last_input,
+  };
+}
+
+static void mock_raise(_Atomic int64_t *most, int64_t value) {
+  int64_t now = atomic_load(most);
+  while (value > now && !atomic_compare_exchange_weak(most, &now, value)) {
+  }
+}
+
+/* The first host that came: its functions stay valid, whichever copy of vonk calls. */
+static const vonk_host *_Atomic mock_host;
+
+static void *mock_alloc(size_t size) {
+  const vonk_host *host = mock_host;
+  return host->alloc(host->ctx, size, 0);
+}
+
+static void mock_free(void *pointer) {
+  const vonk_host *host = mock_host;
+  host->free(host->ctx, pointer);
+}
+
+static vonk_status mock_fail(vonk_error *err, vonk_status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static vonk_status mock_fail(vonk_error *err, vonk_status code, const char *format, ...) {
+  if (err != NULL) {
+    va_list args;
+    va_start(args, format);
+    err->code = code;
+    err->native_code = 0;
+    err->row = -1;
+    vsnprintf(err->message, sizeof(err->message), format, args);
+    va_end(args);
+  }
+  return code;
+}
+
+/* --- the model file
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+enum { MOCK_MAX_IO = 32, MOCK_MAX_META = 8, MOCK_MAX_FILE = 1 << 16 };
+enum { MOCK_COPY, MOCK_SUM, MOCK_ROWS, MOCK_LENGTH, MOCK_SHORT };
+
+typedef struct mock_tensor {
+  char *name;
+  vonk_dtype dtype;
+  int32_t rank;
+  int64_t shape[VONK_MAX_RANK];
+  const char *dim_names[VONK_MAX_RANK];
+  bool declared;
+  int op;
+  uint32_t source;
+} mock_tensor;
+
+struct vonk_plugin_model {
+  char text[MOCK_MAX_FILE];
+  mock_tensor inputs[MOCK_MAX_IO], outputs[MOCK_MAX_IO];
+  uint32_t n_inputs, n_outputs, n_metadata;
+  vonk_kv metadata[MOCK_MAX_META];
+  const char *producer;
+  int64_t n_params, weight_bytes, sleep_ms, fail_rows;
+  bool has_fail, deaf;
+  uint32_t fail_input;
+  double fail_value, scale;
+};
+
+struct vonk_plugin_session {
+  const vonk_plugin_model *model;
+  _Atomic int running;
+};
+
+static char *mock_word(char **rest) {
+  char *start = *rest + strspn(*rest, " \t\r");
+  if (*start == '\0') {
+    return NULL;
+  }
+  char *end = start + strcspn(start, " \t\r");
+  *rest = *end == '\0' ? end : end + 1;
+  *end = '\0';
+  return start;
+}
+
+static vonk_dtype mock_find_dtype(const char *name) {
+  for (int i = 1; name != NULL && i < MOCK_N_DTYPES; i++) {
+    if (strcmp(mock_dtypes[i].name, name) == 0) {
+      return i;
+    }
+  }
+  return 0;
+}
+
+static bool mock_find_input(const vonk_plugin_model *model, const char *name,
+                            uint32_t *out) {
+  for (uint32_t i = 0; name != NULL && i < model->n_inputs; i++) {
+    if (strcmp(model->inputs[i].name, name) == 0) {
+      *out = i;
+      return true;
+    }
+  }
+  return false;
+}
+
+/* DTYPE DIM... up to the end or "=". */
+static const char *mock_parse_type(mock_tensor *tensor, const char *dtype, char **rest,
+                                   bool *has_op) {
+  tensor->dtype = mock_find_dtype(dtype);
+  if (tensor->dtype == 0) {
+    return "unknown dtype";
+  }
+  char *word;
+  while ((word = mock_word(rest)) != NULL && strcmp(word, "=") != 0) {
+    char *end;
+    if (strcmp(word, "?") == 0) {
+      tensor->rank = -1;
+      continue;
+    }
+    if (tensor->rank < 0 || tensor->rank == VONK_MAX_RANK) {
+      return "too many dims";
+    }
+    long long dim = strtoll(word, &end, 10);
+    bool named = *end != '\0';
+    if (!named && dim < -1) {
+      return "a dim is below -1";
+    }
+    tensor->dim_names[tensor->rank] = named ? word : NULL;
+    tensor->shape[tensor->rank++] = named ? -1 : dim;
+  }
+  *has_op = word != NULL;
+  return NULL;
+}
+
+static void mock_infer_type(const mock_tensor *source, mock_tensor *tensor) {
+  if (tensor->op == MOCK_COPY || tensor->op == MOCK_SHORT) {
+    tensor->dtype = source->dtype;
+    tensor->rank = source->rank;
+    memcpy(tensor->shape, source->shape, sizeof(tensor->shape));
+    memcpy(tensor->dim_names, source->dim_names, sizeof(tensor->dim_names));
+    return;
+  }
+  bool is_float = tensor->op == MOCK_SUM && mock_dtypes[source->dtype].is_float;
+  tensor->dtype = !is_float ? VONK_I64 : source->dtype == VONK_F64 ? VONK_F64 : VONK_F32;
+  tensor->rank = 1;
+  tensor->shape[0] = source->rank > 0 ? source->shape[0] : -1;
+}
+
+static const char *mock_parse_output(vonk_plugin_model *model, char *rest) {
+  static const char *const ops[] = {"copy", "sum", "rows", "length", "short"};
+  mock_tensor *tensor = &model->outputs[model->n_outputs];
+  tensor->name = mock_word(&rest);
+  char *word = tensor->name == NULL ? NULL : mock_word(&rest);
+  bool has_op = word != NULL && strcmp(word, "=") == 0;
+  tensor->declared = !has_op;
+  if (!has_op) {
+    const char *problem = mock_parse_type(tensor, word, &rest, &has_op);
+    if (problem != NULL) {
+      return problem;
+    }
+  }
+  const char *op = has_op ? mock_word(&rest) : "copy";
+  const char *source = has_op                 ? mock_word(&rest)
+                       : model->n_inputs == 0 ? NULL
+                                              : model->inputs[0].name;
+  tensor->op = -1;
+  for (int i = 0; op != NULL && i <= MOCK_SHORT; i++) {
+    tensor->op = strcmp(ops[i], op) == 0 ? i : tensor->op;
+  }
+  if (tensor->op < 0) {
+    return "unknown op";
+  }
+  if (!mock_find_input(model, source, &tensor->source)) {
+    return "unknown input";
+  }
+  const mock_tensor *input = &model->inputs[tensor->source];
+  if (!tensor->declared) {
+    mock_infer_type(input, tensor);
+  }
+  bool moves_bytes = tensor->op == MOCK_COPY || tensor->op == MOCK_SHORT;
+  if ((input->dtype == VONK_BYTES && tensor->op == MOCK_SUM) ||
+      (moves_bytes && (input->dtype == VONK_BYTES) != (tensor->dtype == VONK_BYTES)) ||
+      (!moves_bytes && tensor->dtype == VONK_BYTES)) {
+    return "that op has no strings";
+  }
+  model->n_outputs++;
+  return NULL;
+}
+
+static const char *mock_parse_input(vonk_plugin_model *model, char *rest) {
+  mock_tensor *tensor = &model->inputs[model->n_inputs];
+  tensor->name = mock_word(&rest);
+  bool has_op = false;
+  const char *problem = mock_parse_type(tensor, mock_word(&rest), &rest, &has_op);
+  if (problem == NULL && has_op) {
+    problem = "an input has no op";
+  }
+  model->n_inputs += problem == NULL;
+  return problem;
+}
+
+static const char *mock_parse_fail(vonk_plugin_model *model, char *rest) {
+  const char *name = mock_word(&rest), *value = mock_word(&rest);
+  model->has_fail = value != NULL && mock_find_input(model, name, &model->fail_input) &&
+                    model->inputs[model->fail_input].dtype != VONK_BYTES;
+  model->fail_value = value == NULL ? 0.0 : strtod(value, NULL);
+  return model->has_fail ? NULL : "expected: fail INPUT VALUE";
+}
+
+static const char *mock_parse_number(const char *text, int64_t *out) {
+  char *end = NULL;
+  errno = 0;
+  long long value = text == NULL ? 0 : strtoll(text, &end, 10);
+  if (text == NULL || end == text || *end != '\0' || errno != 0 || value < 0) {
+    return "expected a number";
+  }
+  *out = value;
+  return NULL;
+}
+
+/* What is wrong with the statement, or NULL. */
+static const char *mock_parse_line(vonk_plugin_model *model, char *line) {
+  char *rest = line;
+  const char *word = mock_word(&rest);
+  if (word == NULL || word[0] == '#') {
+    return NULL;
+  }
+  const struct {
+    const char *name;
+    int64_t *out;
+  } numbers[] = {{"params", &model->n_params},
+                 {"weight_bytes", &model->weight_bytes},
+                 {"sleep_ms", &model->sleep_ms},
+                 {"fail_rows", &model->fail_rows}};
+  for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+    if (strcmp(word, numbers[i].name) == 0) {
+      return mock_parse_number(mock_word(&rest), numbers[i].out);
+    }
+  }
+  if (strcmp(word, "input") == 0) {
+    return model->n_inputs == MOCK_MAX_IO ? "too many" : mock_parse_input(model, rest);
+  }
+  if (strcmp(word, "output") == 0) {
+    return model->n_outputs == MOCK_MAX_IO ? "too many" : mock_parse_output(model, rest);
+  }
+  if (strcmp(word, "fail") == 0) {
+    return mock_parse_fail(model, rest);
+  }
+  if (strcmp(word, "deaf") == 0) {
+    model->deaf = true;
+    return NULL;
+  }
+  if (strcmp(word, "producer") == 0) {
+    model->producer = rest;
+    return NULL;
+  }
+  if (strcmp(word, "metadata") == 0 && model->n_metadata < MOCK_MAX_META) {
+    const char *key = mock_word(&rest);
+    model->metadata[model->n_metadata] = (vonk_kv){key, rest};
+    model->n_metadata += key != NULL;
+    return key == NULL ? "expected: metadata KEY VALUE" : NULL;
+  }
+  return "unknown statement";
+}
+
+static vonk_status mock_parse(vonk_plugin_model *model, const char *path,
+                              vonk_error *err) {
+  int number = 1;
+  for (char *line = model->text; *line != '\0'; number++) {
+    char *end = line + strcspn(line, "\n");
+    char *next = *end == '\0' ? end : end + 1;
+    *end = '\0';
+    const char *problem = mock_parse_line(model, line);
+    if (problem != NULL) {
+      return mock_fail(err, VONK_MODEL, "%s: line %d: %s", path, number, problem);
+    }
+    line = next;
+  }
+  if (model->n_inputs == 0 || model->n_outputs == 0) {
+    return mock_fail(err, VONK_MODEL, "%s: declares no %s: is it a mock model?", path,
+                     model->n_inputs == 0 ? "input" : "output");
+  }
+  return VONK_OK;
+}
+
+static vonk_status mock_read(vonk_plugin_model *model, const char *path,
+                             vonk_error *err) {
+  FILE *file = fopen(path, "rb");
+  if (file == NULL) {
+    return mock_fail(err, VONK_IO, "%s: cannot be opened: %s", path, strerror(errno));
+  }
+  size_t n = fread(model->text, 1, MOCK_MAX_FILE, file);
+  bool failed = ferror(file) != 0;
+  fclose(file);
+  if (failed) {
+    return mock_fail(err, VONK_IO, "%s: cannot be read: is it a folder?", path);
+  }
+  if (n == MOCK_MAX_FILE || memchr(model->text, '\0', n) != NULL) {
+    return mock_fail(err, VONK_MODEL, "%s: is no text of less than %d bytes", path,
+                     MOCK_MAX_FILE);
+  }
+  model->text[n] = '\0';
+  return VONK_OK;
+}
+
+/* --- the table's functions: models -------------------------------------------------- */
+
+static int32_t mock_recognise(const char *path, const uint8_t *head, size_t n_head) {
+  static const char mark[] = "# vonk mock";
+  size_t size = strlen(path);
+  if (head == NULL) {
+    return 0;
+  }
+  if (n_head >= sizeof(mark) - 1 && memcmp(head, mark, sizeof(mark) - 1) == 0) {
+    return 2;
+  }
+  return size >= 5 && strcmp(path + size - 5, ".mock") == 0;
+}
+
+static vonk_status mock_runtime(const char **version, const char **path,
+                                vonk_error *err) {
+  (void)err;
+  *version = "1.0";
+  *path = "(built in)";
+  return VONK_OK;
+}
+
+static void mock_release_model(vonk_plugin_model *model) {
+  if (model != NULL) {
+    mock_free(model);
+    mock_count.live_models--;
+  }
+}
+
+static vonk_status mock_set_options(vonk_plugin_model *model, const vonk_kv *options,
+                                    size_t n, vonk_error *err) {
+  for (size_t i = 0; i < n; i++) {
+    char *end = NULL;
+    if (strcmp(options[i].key, "scale") != 0) {
+      return mock_fail(err, VONK_INVALID, "option '%s': not known: expected 'scale'",
+                       options[i].key);
+    }
+    model->scale = strtod(options[i].value, &end);
+    if (end == options[i].value || *end != '\0') {
+      return mock_fail(err, VONK_INVALID, "option 'scale': is '%s': expected a number",
+                       options[i].value);
+    }
+  }
+  return VONK_OK;
+}
+
+static vonk_status mock_open_model(const char *path, const vonk_kv *options,
+                                   size_t n_options, vonk_plugin_model **out,
+                                   vonk_error *err) {
+  vonk_plugin_model *model = mock_alloc(sizeof(*model));
+  if (model == NULL) {
+    return mock_fail(err, VONK_NOMEM, "%s: no memory", path);
+  }
+  memset(model, 0, sizeof(*model));
+  model->n_params = model->weight_bytes = -1;
+  model->fail_rows = INT64_MAX;
+  model->scale = 1.0;
+  vonk_status status = mock_set_options(model, options, n_options, err);
+  if (status == VONK_OK) {
+    status = mock_read(model, path, err);
+  }
+  if (status == VONK_OK) {
+    status = mock_parse(model, path, err);
+  }
+  mock_count.live_models++;
+  if (status != VONK_OK) {
+    mock_release_model(model);
+    return status;
+  }
+  mock_count.models++;
+  *out = model;
+  return VONK_OK;
+}
+
+static vonk_status mock_model_info(const vonk_plugin_model *model, vonk_model_info *out,
+                                   vonk_error *err) {
+  (void)err;
+  uint32_t size = out->struct_size;
+  *out = (vonk_model_info){
+      .struct_size = size,
+      .n_inputs = model->n_inputs,
+      .n_outputs = model->n_outputs,
+      .n_metadata = model->n_metadata,
+      .n_params = model->n_params,
+      .weight_bytes = model->weight_bytes,
+      .format = "mock",
+      .producer = model->producer,
+      .metadata = model->metadata,
+  };
+  return VONK_OK;
+}
+
+static vonk_status mock_describe(const vonk_plugin_model *model, int32_t is_output,
+                                 uint32_t index, vonk_io *out, vonk_error *err) {
+  uint32_t n = is_output ? model->n_outputs : model->n_inputs;
+  if (index >= n) {
+    return mock_fail(err, VONK_INVALID, "%s %u: there are only %u",
+                     is_output ? "output" : "input", index, n);
+  }
+  const mock_tensor *tensor = is_output ? &model->outputs[index] : &model->inputs[index];
+  uint32_t size = out->struct_size;
+  *out = (vonk_io){.struct_size = size,
+                   .dtype = tensor->dtype,
+                   .name = tensor->name,
+                   .rank = tensor->rank,
+                   .shape = tensor->shape,
+                   .dim_names = tensor->dim_names};
+  return VONK_OK;
+}
+
+static vonk_status mock_create_session(vonk_plugin_model *model, vonk_device device,
+                                       uint32_t threads, vonk_plugin_session **out,
+                                       vonk_error *err) {
+  (void)threads;
+  if (device.kind != VONK_DEVICE_CPU || device.index != 0) {
+    return mock_fail(err, VONK_DEVICE, "device %d:%d: the mock has only the CPU",
+                     device.kind, device.index);
+  }
+  vonk_plugin_session *session = mock_alloc(sizeof(*session));
+  if (session == NULL) {
+    return mock_fail(err, VONK_NOMEM, "session: no memory");
+  }
+  session->model = model;
+  atomic_init(&session->running, 0);
+  mock_count.sessions++;
+  mock_count.live_sessions++;
+  *out = session;
+  return VONK_OK;
+}
+
+static void mock_release_session(vonk_plugin_session *session) {
+  if (session != NULL) {
+    mock_free(session);
+    mock_count.live_sessions--;
+  }
+}
+
+static void mock_shutdown(void) { mock_count.shutdowns++; }
+
+/* --- the table's functions: run
+ * -------------------------------------------------------------------------------------
+ */
+
+static size_t mock_elements(int32_t rank, const int64_t *shape) {
+  size_t n = 1;
+  for (int32_t i = 0; i < rank; i++) {
+    n *= (size_t)shape[i];
+  }
+  return n;
+}
+
+/* An output's memory: its shape, offsets and data, in one block. */
+typedef struct mock_block {
+  int64_t shape[VONK_MAX_RANK];
+  double data[];
+} mock_block;
+
+static void mock_release_output(vonk_tensor *tensor) {
+  mock_free(tensor->private_data);
+  tensor->release = NULL;
+  mock_count.live_outputs--;
+}
+
+static vonk_status mock_place(vonk_tensor *out, vonk_dtype dtype, int32_t rank,
+                              const int64_t *shape, size_t nbytes, vonk_error *err) {
+  if (out->data != NULL) {
+    if (out->dtype != dtype || out->rank != rank || out->nbytes != nbytes ||
+        memcmp(out->shape, shape, (size_t)rank * sizeof(*shape)) != 0) {
+      return mock_fail(
+          err, VONK_BACKEND,
+          "output: the host's place has another dtype or shape than the result");
+    }
+    mock_count.preallocated++;
+    return VONK_OK;
+  }
+  size_t n = mock_elements(rank, shape);
+  size_t offset_bytes = dtype == VONK_BYTES ? (n + 1) * sizeof(int32_t) : 0;
+  offset_bytes = (offset_bytes + 7) / 8 * 8;
+  mock_block *block = mock_alloc(sizeof(*block) + offset_bytes + nbytes);
+  if (block == NULL) {
+    return mock_fail(err, VONK_NOMEM, "output: no memory");
+  }
+  memcpy(block->shape, shape, (size_t)rank * sizeof(*shape));
+  out->flags = 0;
+  out->dtype = dtype;
+  out->rank = rank;
+  out->shape = block->shape;
+  out->offsets = dtype == VONK_BYTES ? (int32_t *)(void *)block->data : NULL;
+  out->data = n == 0 ? NULL : (char *)block->data + offset_bytes;
+  out->nbytes = nbytes;
+  out->device = (vonk_device){VONK_DEVICE_CPU, 0};
+  out->release = mock_release_output;
+  out->private_data = block;
+  mock_count.outputs++;
+  mock_count.live_outputs++;
+  return VONK_OK;
+}
+
+/* The shape of an output for this run: the declared one, its rows and one other free dim
+ * filled from the data. */
+static vonk_status mock_shape(const mock_tensor *tensor, const vonk_tensor *in,
+                              int32_t *rank, int64_t *shape, vonk_error *err) {
+  bool moves = tensor->op == MOCK_COPY || tensor->op == MOCK_SHORT;
+  int64_t rows = in->rank == 0 ? 1 : in->shape[0];
+  *rank = tensor->rank;
+  memcpy(shape, tensor->shape, sizeof(tensor->shape));
+  if (tensor->rank < 0 || (moves && !tensor->declared)) {
+    *rank = in->rank;
+    memcpy(shape, in->shape, (size_t)in->rank * sizeof(*shape));
+  } else if (tensor->rank > 0) {
+    shape[0] = rows;
+  }
+  size_t known = 1;
+  int32_t unknown = -1;
+  for (int32_t i = 0; i < *rank; i++) {
+    unknown = shape[i] < 0 ? i : unknown;
+    known *= shape[i] < 0 ? 1 : (size_t)shape[i];
+  }
+  size_t wanted = moves ? mock_elements(in->rank, in->shape) : (size_t)rows;
+  if (unknown >= 0) {
+    shape[unknown] = known == 0 ? 0 : (int64_t)(wanted / known);
+  }
+  if (mock_elements(*rank, shape) != wanted) {
+    return mock_fail(err, VONK_BACKEND, "output '%s': %zu elements do not fill its shape",
+                     tensor->name, wanted);
+  }
+  if (tensor->op == MOCK_SHORT && *rank > 0 && shape[0] > 0) {
+    shape[0]--;
+  }
+  return VONK_OK;
+}
+
+static vonk_status mock_copy_strings(const vonk_tensor *in, vonk_tensor *out,
+                                     int32_t rank, const int64_t *shape,
+                                     vonk_error *err) {
+  size_t n = mock_elements(rank, shape);
+  int32_t start = in->offsets[0];
+  vonk_status status =
+      mock_place(out, VONK_BYTES, rank, shape, (size_t)(in->offsets[n] - start), err);
+  if (status != VONK_OK) {
+    return status;
+  }
+  int32_t *offsets = (int32_t *)(uintptr_t)out->offsets;
+  for (size_t i = 0; i <= n; i++) {
+    offsets[i] = in->offsets[i] - start;
+  }
+  if (out->nbytes > 0) {
+    memcpy(out->data, (const char *)in->data + start, out->nbytes);
+  }
+  return VONK_OK;
+}
+
+static double mock_sum(const vonk_tensor *in, size_t row, size_t row_size, double scale) {
+  double sum = 0.0;
+  for (size_t i = 0; i < row_size; i++) {
+    sum += mock_get(in->data, in->dtype, row * row_size + i);
+  }
+  return mock_dtypes[in->dtype].is_float ? sum * scale : sum;
+}
+
+static vonk_status mock_compute(const vonk_plugin_model *model, const mock_tensor *tensor,
+                                const vonk_tensor *in, vonk_tensor *out,
+                                vonk_error *err) {
+  int64_t shape[VONK_MAX_RANK];
+  int32_t rank;
+  vonk_status status = mock_shape(tensor, in, &rank, shape, err);
+  if (status != VONK_OK) {
+    return status;
+  }
+  if (tensor->dtype == VONK_BYTES) {
+    return mock_copy_strings(in, out, rank, shape, err);
+  }
+  size_t n = mock_elements(rank, shape), size = mock_dtypes[tensor->dtype].size;
+  status = mock_place(out, tensor->dtype, rank, shape, n * size, err);
+  if (status != VONK_OK || n == 0) {
+    return status;
+  }
+  size_t rows = in->rank == 0 ? 1 : (size_t)in->shape[0];
+  size_t row_size = mock_elements(in->rank, in->shape) / (rows == 0 ? 1 : rows);
+  bool moves = tensor->op == MOCK_COPY || tensor->op == MOCK_SHORT;
+  double scale = mock_dtypes[in->dtype].is_float ? model->scale : 1.0;
+  if (moves && in->dtype == tensor->dtype && !(scale < 1.0 || scale > 1.0)) {
+    memcpy(out->data, in->data, n * size);
+    return VONK_OK;
+  }
+  for (size_t i = 0; i < n; i++) {
+    double value = moves                     ? scale * mock_get(in->data, in->dtype, i)
+                   : tensor->op == MOCK_SUM  ? mock_sum(in, i, row_size, scale)
+                   : tensor->op == MOCK_ROWS ? (double)rows
+                                             : (double)row_size;
+    mock_set(out->data, tensor->dtype, i, value);
+  }
+  return VONK_OK;
+}
+
+static vonk_status mock_check_inputs(const vonk_plugin_model *model, const vonk_run *run,
+                                     vonk_error *err) {
+  for (uint32_t i = 0; i < run->n_inputs; i++) {
+    const vonk_tensor *in = run->inputs[i];
+    const mock_tensor *expected = &model->inputs[i];
+    bool fits = in->dtype == expected->dtype &&
+                (expected->rank < 0 || in->rank == expected->rank);
+    for (int32_t d = 0; fits && d < expected->rank; d++) {
+      fits = expected->shape[d] < 0 || expected->shape[d] == in->shape[d];
+    }
+    if (!fits) {
+      return mock_fail(err, VONK_BACKEND,
+                       "input '%s': has another dtype or shape: dim 0 is %" PRId64
+                       ", expected %" PRId64,
+                       expected->name, in->rank > 0 ? in->shape[0] : -1,
+                       expected->rank > 0 ? expected->shape[0] : -1);
+    }
+    size_t rows = in->rank == 0 ? 1 : (size_t)in->shape[0];
+    size_t row_size = mock_elements(in->rank, in->shape) / (rows == 0 ? 1 : rows);
+    for (size_t r = 0;
+         model->has_fail && i == model->fail_input && row_size > 0 && r < rows; r++) {
+      double value = mock_get(in->data, in->dtype, r * row_size);
+      if (!(value < model->fail_value || value > model->fail_value || isnan(value))) {
+        return mock_fail(err, VONK_BACKEND, "row value %g is refused", model->fail_value);
+      }
+    }
+  }
+  return VONK_OK;
+}
+
+static void mock_stop(void *arg) { atomic_store((_Atomic int *)arg, 1); }
+
+static vonk_status mock_sleep(const vonk_plugin_model *model, const vonk_run *run,
+                              vonk_error *err) {
+  const vonk_host *host = mock_host;
+  _Atomic int stop = 0;
+  bool listens = run->cancel != NULL && !model->deaf;
+  if (listens) {
+    host->watch_cancel(host->ctx, run->cancel, mock_stop, (void *)&stop);
+  }
+  for (int64_t i = 0; i < model->sleep_ms && !atomic_load(&stop); i++) {
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  }
+  if (listens) {
+    host->watch_cancel(host->ctx, run->cancel, NULL, NULL);
+  }
+  if (atomic_load(&stop)) {
+    mock_count.stopped++;
+    return mock_fail(err, VONK_CANCELLED, "run: was asked to stop");
+  }
+  return VONK_OK;
+}
+
+static vonk_status mock_run_counted(vonk_plugin_session *session, const vonk_run *run,
+                                    int64_t rows, vonk_error *err) {
+  const vonk_plugin_model *model = session->model;
+  vonk_status status = mock_check_inputs(model, run, err);
+  if (status == VONK_OK && rows > model->fail_rows) {
+    status = mock_fail(err, VONK_NOMEM, "run: %" PRId64 " rows are too many", rows);
+  }
+  if (status == VONK_OK) {
+    status = mock_sleep(model, run, err);
+  }
+  for (uint32_t i = 0; status == VONK_OK && i < run->n_outputs; i++) {
+    const mock_tensor *tensor = &model->outputs[i];
+    if (run->outputs[i] != NULL) {
+      status =
+          mock_compute(model, tensor, run->inputs[tensor->source], run->outputs[i], err);
+    }
+  }
+  return status;
+}
+
+static vonk_status mock_run(vonk_plugin_session *session, const vonk_run *run,
+                            vonk_error *err) {
+  const vonk_plugin_model *model = session->model;
+  if (run->n_inputs != model->n_inputs || run->n_outputs != model->n_outputs) {
+    return mock_fail(err, VONK_INVALID,
+                     "run: %u inputs and %u outputs, expected %u and %u", run->n_inputs,
+                     run->n_outputs, model->n_inputs, model->n_outputs);
+  }
+  const vonk_tensor *first = run->inputs[0];
+  int64_t rows = first->rank == 0 ? 1 : first->shape[0];
+  atomic_fetch_add(&session->running, 1);
+  mock_count.runs++;
+  mock_count.rows += rows;
+  mock_raise(&mock_count.largest_run, rows);
+  mock_raise(&mock_count.most_running, ++mock_count.running);
+  atomic_store(&mock_count.last_input, (uintptr_t)first->data);
+  vonk_status status = mock_run_counted(session, run, rows, err);
+  mock_count.failed_runs += status != VONK_OK;
+  mock_count.running--;
+  atomic_fetch_sub(&session->running, 1);
+  return status;
+}
+
+/* --- the table
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static const char *const mock_formats[] = {"mock", NULL};
+static const vonk_kv mock_options[] = {
+    {"scale", "factor for the floats of copy and sum; default 1"}, {NULL, NULL}};
+
+static void mock_fill(const vonk_host *host, vonk_plugin_v1 *table) {
+  const vonk_host *none = NULL;
+  atomic_compare_exchange_strong(&mock_host, &none, host);
+  *table = (vonk_plugin_v1){
+      .struct_size = (uint32_t)sizeof(*table),
+      .abi_minor = VONK_ABI_MINOR,
+      .caps = VONK_CAP_CONCURRENT_RUN | VONK_CAP_PREALLOCATED_OUT,
+      .name = "mock",
+      .version = "1.0",
+      .formats = mock_formats,
+      .options = mock_options,
+      .recognise = mock_recognise,
+      .runtime = mock_runtime,
+      .open_model = mock_open_model,
+      .model_info = mock_model_info,
+      .describe = mock_describe,
+      .create_session = mock_create_session,
+      .run = mock_run,
+      .release_session = mock_release_session,
+      .release_model = mock_release_model,
+      .shutdown = mock_shutdown,
+  };
+}
+
+VONK_PLUGIN_EXPORT vonk_status vonk_plugin_init_v1(const vonk_host *host,
+                                                   vonk_plugin_v1 *plugin,
+                                                   vonk_error *err);
+
+#endif /* VONK_MOCK_H */
