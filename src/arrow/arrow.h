@@ -6,9 +6,7 @@
 #include "base/base.h"
 #include "vonk/arrow_c_data.h"
 
-/* --- dtypes (dtype.c)
- * ---------------------------------------------------------------------------------------------
- */
+/* --- dtypes (dtype.c) --------------------------------------------------------------- */
 
 typedef struct vonk_dtype_info {
   vonk_dtype dtype;
@@ -58,9 +56,7 @@ static inline void vonk_bit_clear(uint8_t *bits, size_t i) {
   bits[i >> 3] = (uint8_t)(bits[i >> 3] & ~(1u << (i & 7u)));
 }
 
-/* --- types (type.c)
- * -----------------------------------------------------------------------------------------------
- */
+/* --- types (type.c) ----------------------------------------------------------------- */
 
 typedef enum {
   VONK_TYPE_VALUE, /* a number or bool (bits): dtype */
@@ -91,10 +87,9 @@ typedef struct vonk_type {
  * call it by its name, what lies in it by its path: "column 'a.b'" for a field, "column
  * 'a[]'" for the elements of a list. An unnamed struct, such as a batch, is left out of
  * the path. *out is filled; free its insides with vonk_type_clear. VONK_INVALID
- * malformed; VONK_UNSUPPORTED a type that no tensor can hold (decimal, timestamp, map,
- * union,
- * ...): the message names the column, its type in words, and the cast to write. The view
- * types of strings (vu, vz) are VONK_UNSUPPORTED with the way out. */
+ * malformed; VONK_UNSUPPORTED a type that no tensor can hold (a decimal, timestamp, map
+ * or union): the message names the column, its type in words, and the cast to write. The
+ * view types of strings (vu, vz) are VONK_UNSUPPORTED with the way out. */
 vonk_status vonk_type_parse(const struct ArrowSchema *schema, vonk_type *out,
                             vonk_error *err);
 void vonk_type_clear(vonk_type *);
@@ -103,9 +98,7 @@ void vonk_type_clear(vonk_type *);
  * float32[28]. */
 void vonk_type_describe(const vonk_type *, vonk_text *out);
 
-/* --- columns (column.c)
- * -------------------------------------------------------------------------------------------
- */
+/* --- columns (column.c) ------------------------------------------------------------- */
 
 /* A validated view of an array, borrowed from it. Element i (0 <= i < length) is at
  * offset + i of the buffers.
@@ -163,9 +156,8 @@ static inline bool vonk_column_is_null(const vonk_column *c, int64_t i) {
     return true;
   if (c->type->kind != VONK_TYPE_DICTIONARY || c->children[0].null_count == 0)
     return false;
-  return vonk_column_is_null(
-      &c->children[0],
-      vonk_column_index_at(c, i)); /* one deep: no dictionary of dictionaries */
+  /* One deep: there is no dictionary of dictionaries. */
+  return vonk_column_is_null(&c->children[0], vonk_column_index_at(c, i));
 }
 /* Where the elements of list i start in the child (an index that counts from the child's
  * own element 0, its offset not yet added) and how many they are. For FIXED_LIST too. Not
@@ -175,9 +167,7 @@ void vonk_column_list_at(const vonk_column *, int64_t i, int64_t *start, int64_t
 void vonk_column_text_at(const vonk_column *, int64_t i, const uint8_t **bytes,
                          int64_t *nbytes);
 
-/* --- results (result.c)
- * -------------------------------------------------------------------------------------------
- */
+/* --- results (result.c) ------------------------------------------------------------- */
 
 /* A schema under construction is a plain ArrowSchema whose release frees everything
  * allocated by us. All are nullable. VONK_BYTES becomes utf8; VONK_UNSUPPORTED for a
