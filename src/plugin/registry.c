@@ -28,9 +28,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static entry *first;
 static bool ended; /* shutdown_all has been called */
 
-/* --- loading each file once
- * -----------------------------------------------------------------------------------------
- */
+/* --- loading each file once --------------------------------------------------------- */
 
 static bool same_file(const vonk_file_id *a, const vonk_file_id *b) {
   return a->device == b->device && a->inode == b->inode && a->size == b->size &&
@@ -91,9 +89,7 @@ static vonk_status load(const char *path, const vonk_plugin **out, vonk_error *e
   return VONK_OK;
 }
 
-/* --- by name or path
- * ------------------------------------------------------------------------------------------------
- */
+/* --- by name or path ---------------------------------------------------------------- */
 
 /* Whether a file is there, be it usable or not. */
 static bool is_there(const char *path) {
@@ -167,9 +163,7 @@ vonk_status vonk_plugin_find(const char *name_or_path, const vonk_plugin **out,
   return VONK_OK;
 }
 
-/* --- all of them
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- all of them -------------------------------------------------------------------- */
 
 /* What for_each found: a plug-in (error NULL), a file that is none, or a place that was
  * refused. */
@@ -177,6 +171,7 @@ typedef struct finding {
   const char *path;
   const vonk_plugin *plugin; /* NULL if error is set */
   const char *error;
+  bool is_folder; /* a place that was refused, not a file */
 } finding;
 typedef bool (*on_finding)(void *arg, const finding *); /* false ends it */
 
@@ -223,7 +218,7 @@ static vonk_status visit_folder(const vonk_search *search, size_t n, on_finding 
                                 void *arg, bool *go_on, vonk_error *err) {
   const vonk_folder *folder = &search->folders[n];
   if (!folder->usable) {
-    finding refused = {.path = folder->path, .error = folder->reason};
+    finding refused = {.path = folder->path, .error = folder->reason, .is_folder = true};
     *go_on = !folder->asked || visit(arg, &refused);
     return VONK_OK;
   }
@@ -232,7 +227,8 @@ static vonk_status visit_folder(const vonk_search *search, size_t n, on_finding 
   vonk_error reason = VONK_ERROR_INIT;
   vonk_status status = vonk_folder_list(folder->path, &paths, &n_paths, &reason);
   if (status == VONK_IO) {
-    finding unreadable = {.path = folder->path, .error = reason.message};
+    finding unreadable = {
+        .path = folder->path, .error = reason.message, .is_folder = true};
     *go_on = visit(arg, &unreadable);
     return VONK_OK;
   }
@@ -259,9 +255,7 @@ static vonk_status for_each(on_finding visit, void *arg, vonk_error *err) {
   return status;
 }
 
-/* --- by model
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- by model ----------------------------------------------------------------------- */
 
 typedef struct recognition {
   const char *path;
@@ -274,6 +268,9 @@ typedef struct recognition {
 
 static bool recognise(void *arg, const finding *found) {
   recognition *r = arg;
+  if (found->is_folder) {
+    return true;
+  }
   if (found->error != NULL) {
     /* A loading error begins with the path already. */
     bool named = strncmp(found->error, found->path, strlen(found->path)) == 0;
@@ -335,9 +332,7 @@ vonk_status vonk_plugin_for_model(const char *path, const vonk_plugin **out,
   return VONK_OK;
 }
 
-/* --- the public part
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the public part ---------------------------------------------------------------- */
 
 typedef struct visitor {
   int (*visit)(void *arg, const vonk_plugin_summary *);
