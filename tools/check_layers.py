@@ -91,22 +91,23 @@ def is_door(target: Path, layer: str) -> bool:
     return target.as_posix() == f"{layer}/{layer.rpartition('/')[2]}.h"
 
 
-def resolve(root: Path, file: Path, name: str) -> Path | None:
+def resolve(root: Path, file: Path, name: str, quoted: bool) -> Path | None:
     """The file of ours that an include means, relative to the root; None if it is none of ours."""
-    for folder in (root / file.parent, root / "include", root / "src", root / "tests", root):
+    beside = [root / file.parent] if quoted else []
+    for folder in (*beside, root / "include", root / "src", root / "tests", root):
         candidate = (folder / name).resolve()
         if candidate.is_file() and candidate.is_relative_to(root):
             return candidate.relative_to(root)
     return None
 
 
-def judge(root: Path, file: Path, name: str) -> str | None:
+def judge(root: Path, file: Path, name: str, quoted: bool) -> str | None:
     """Why `file` must not include `name`; None if it may."""
     layer = layer_of(file)
     if layer is None:
         return f"the folder {file.parent} belongs to no layer: add it to tools/check_layers.py"
     allowed = RULES[layer]
-    target = resolve(root, file, name)
+    target = resolve(root, file, name, quoted)
     if target is None:
         if name.startswith("vonk/"):
             return "there is no such public header"
@@ -136,7 +137,7 @@ def check_file(root: Path, file: Path) -> list[str]:
         if match[3] is not None:
             faults.append(f"{file}:{line}: #include {match[3]}: name the file itself, so that this check can read it")
             continue
-        why = judge(root, file, match[2])
+        why = judge(root, file, match[2], match[1] == '"')
         if why is not None:
             faults.append(f"{file}:{line}: #include {match[1]}{match[2]}: {why}")
     return faults

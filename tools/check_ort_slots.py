@@ -1,8 +1,8 @@
 """Compares plugins/onnx/ort_api.h with the C header of a released ONNX Runtime.
 
 For developers, before a release: `python tools/check_ort_slots.py [HEADER]`. Without HEADER it fetches Debian's
-libonnxruntime-dev (suite `trixie` unless `--suite` says otherwise) into a temporary folder through apt with its own lists
-and state, from the Debian mirror this machine's apt is configured with; nothing on the system changes.
+libonnxruntime-dev (suite `trixie` unless `--suite` says otherwise) into a temporary folder through apt with its own
+lists and state, from the Debian mirror this machine's apt is configured with; nothing on the system changes.
 
 Every row of VONK_ORT_ENTRIES must name the entry that the header has at that slot, with as many parameters and the same
 kind of result, and no row may be younger than VONK_ORT_API_VERSION.

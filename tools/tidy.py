@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "tidy"
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
 FOLDERS = ("src", "plugins", "cli", "engines", "tests", "bench", "fuzz", "examples")
-#: gcc's own flags in compile_commands.json mean nothing to clang. The analyser looks at one function at a time: it cannot
-#: know that vonk_fail, in another file, never returns VONK_OK, and would report every output that a failure leaves unset.
+#: gcc's own flags in compile_commands.json mean nothing to clang. The analyser looks at one function at a time: it
+#: cannot know that vonk_fail, in another file, never returns VONK_OK, and would report every output left unset there.
 EXTRA = (
     "--extra-arg=-Wno-unknown-warning-option",
     "--extra-arg=-Wno-unused-command-line-argument",
