@@ -47,7 +47,7 @@ void vonk_bits_pack(const uint8_t *bytes, size_t n, uint8_t *bits);
 /* How many of the n bits from bit `offset` on are 1. */
 size_t vonk_bits_count(const uint8_t *bits, size_t offset, size_t n);
 static inline bool vonk_bit_get(const uint8_t *bits, size_t i) {
-  return (bits[i >> 3] >> (i & 7u)) & 1u;
+  return ((unsigned)bits[i >> 3] >> (i & 7u)) & 1u;
 }
 static inline void vonk_bit_set(uint8_t *bits, size_t i) {
   bits[i >> 3] = (uint8_t)(bits[i >> 3] | (1u << (i & 7u)));
