@@ -11,13 +11,19 @@ endif()
 set(VONK_LIBDIR ${VONK_PREFIX}${CMAKE_INSTALL_LIBDIR})
 
 install(FILES ${VONK_PUBLIC_HEADERS} DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_INCLUDEDIR}/vonk)
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_DATADIR}/doc/vonk)
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/NOTICE DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_DATADIR}/doc/vonk)
 if(TARGET vonk_onnx)
   install(TARGETS vonk_onnx LIBRARY DESTINATION ${VONK_LIBDIR}/vonk/plugins)
 endif()
 if(TARGET vonk_cli)
   install(TARGETS vonk_cli RUNTIME DESTINATION ${VONK_BINDIR})
   install(FILES ${VONK_MAN} DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_MANDIR}/man1)
+  # What is linked statically asks for its notice; Debian keeps it beside the package.
+  find_file(VONK_JANSSON_COPYRIGHT copyright PATHS /usr/share/doc/libjansson-dev NO_DEFAULT_PATH)
+  if(VONK_JANSSON_COPYRIGHT)
+    install(FILES ${VONK_JANSSON_COPYRIGHT} RENAME jansson.copyright
+            DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_DATADIR}/doc/vonk)
+  endif()
 endif()
 
 if(TARGET vonk_shared)

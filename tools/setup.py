@@ -45,7 +45,7 @@ SHA256 = {
 
 #: Files whose content decides whether our wheel must be built again.
 WHEEL_SOURCES = ("include", "src", "plugins", "cli", "engines", "python", "cmake")
-WHEEL_FILES = ("CMakeLists.txt", "pyproject.toml", "LICENSE", "tools/setup.py")
+WHEEL_FILES = ("CMakeLists.txt", "pyproject.toml", "LICENSE", "NOTICE", "tools/setup.py")
 
 
 class SetupError(Exception):
@@ -307,6 +307,7 @@ def set_up_vonk() -> None:
         folder = VENV / "lib" / "vonk"
         folder.mkdir(parents=True, exist_ok=True)
         place(DEPS / "duckdb" / "lib" / "libduckdb.so", frameworks["duckdb"])
+        shutil.copy2(DEPS / "duckdb" / "include" / "LICENSE", folder / "libduckdb.LICENSE")
         lines = [f"{name}={path}\n" for name, path in frameworks.items()]
         (folder / "paths.conf").write_text(
             "# Written by set-up: name=absolute path of a framework's library.\n" + "".join(lines)
