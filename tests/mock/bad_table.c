@@ -1,0 +1,10 @@
+/* Leaves a required function out. */
+#include "mock.h"
+
+vonk_status vonk_plugin_init_v1(const vonk_host *host, vonk_plugin_v1 *plugin,
+                                vonk_error *err) {
+  (void)err;
+  mock_fill(host, plugin);
+  plugin->create_session = NULL;
+  return VONK_OK;
+}
