@@ -1,0 +1,218 @@
+/* Error messages of the ONNX plug-in.
+ *
+ * ONNX Runtime's messages are kept, for they name node and tensor, but what only its
+ * developers can use is cut out: paths and line numbers of its sources, the signatures of
+ * its functions, line breaks. "/onnxruntime_src/.../reshape_helper.h:40
+ * onnxruntime::ReshapeHelper:: ReshapeHelper(const ..., bool) input_shape_size == size
+ * was false." becomes "input_shape_size == size was false."
+ *
+ * Names may come out of a hostile file, so every message is cleaned to valid UTF-8.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "onnx_plugin.h"
+
+/* Bytes of the UTF-8 character at text, 0 if there is none in nbytes. */
+static size_t utf8_length(const unsigned char *text, size_t nbytes) {
+  static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
+  unsigned char first = text[0];
+  size_t length = first < 0x80   ? 1
+                  : first < 0xc2 ? 0
+                  : first < 0xe0 ? 2
+                  : first < 0xf0 ? 3
+                  : first < 0xf5 ? 4
+                                 : 0;
+  if (length <= 1 || length > nbytes) {
+    return length > nbytes ? 0 : length;
+  }
+  uint32_t code = first & (0xffu >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((text[i] & 0xc0u) != 0x80u) {
+      return 0;
+    }
+    code = (code << 6) | (text[i] & 0x3fu);
+  }
+  bool is_surrogate = code >= 0xd800 && code < 0xe000;
+  return code < smallest[length] || code > 0x10ffff || is_surrogate ? 0 : length;
+}
+
+bool vonk_onnx_is_text(const char *bytes, size_t nbytes) {
+  for (size_t i = 0; i < nbytes;) {
+    size_t length = utf8_length((const unsigned char *)bytes + i, nbytes - i);
+    if (length == 0 || bytes[i] == '\0') {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+void vonk_onnx_clean_text(char *text, size_t nbytes) {
+  for (size_t i = 0; i < nbytes;) {
+    size_t length = utf8_length((const unsigned char *)text + i, nbytes - i);
+    bool is_control = (unsigned char)text[i] < 0x20 || text[i] == 0x7f;
+    if (length == 0 || is_control) {
+      text[i] = text[i] == '\n' || text[i] == '\t' ? ' ' : '?';
+      length = 1;
+    }
+    i += length;
+  }
+}
+
+static void set_message(vonk_error *err, vonk_status code, int64_t native_code,
+                        const char *text) {
+  bool first_version = err->struct_size == 0;
+  if (!first_version && err->struct_size < sizeof *err) {
+    return; /* not even the first version's fields */
+  }
+  err->code = code;
+  err->native_code = native_code;
+  err->row = -1;
+  size_t length = strlen(text);
+  if (length >= sizeof err->message) {
+    length = sizeof err->message - 1;
+    while (length > 0 && ((unsigned char)text[length] & 0xc0u) == 0x80u) {
+      --length;
+    }
+  }
+  memcpy(err->message, text, length);
+  err->message[length] = '\0';
+  vonk_onnx_clean_text(err->message, length);
+}
+
+vonk_status vonk_onnx_fail(vonk_error *err, vonk_status code, const char *format, ...) {
+  if (err != NULL) {
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    set_message(err, code, 0, text);
+  }
+  return code;
+}
+
+/* The end of "path.cc:123" at text, or NULL if none starts there. */
+static const char *source_location_end(const char *text) {
+  if (*text != '/') {
+    return NULL;
+  }
+  const char *end = text + strcspn(text, " \n\t'\"");
+  const char *colon = memchr(text, ':', (size_t)(end - text));
+  if (colon == NULL || colon[1] < '0' || colon[1] > '9') {
+    return NULL;
+  }
+  static const char *const extensions[] = {".cc", ".h", ".hpp", ".cpp", ".cu", ".c"};
+  for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; ++i) {
+    size_t length = strlen(extensions[i]);
+    if ((size_t)(colon - text) > length &&
+        memcmp(colon - length, extensions[i], length) == 0) {
+      return end;
+    }
+  }
+  return NULL;
+}
+
+/* The end of a C++ function signature at text ("void ns::f(int) const [with T = int]"),
+ * or text itself. */
+static const char *signature_end(const char *text) {
+  const char *open = strchr(text, '(');
+  const char *scope = strstr(text, "::");
+  const char *sentence = strpbrk(text, ".!?\n=\"'");
+  if (open == NULL || scope == NULL || scope > open ||
+      (sentence != NULL && sentence < open)) {
+    return text;
+  }
+  int depth = 0;
+  const char *p = open;
+  do {
+    depth += *p == '(' ? 1 : *p == ')' ? -1 : 0;
+    ++p;
+  } while (*p != '\0' && depth > 0);
+  if (depth != 0) {
+    return text;
+  }
+  if (strncmp(p, " const", 6) == 0) {
+    p += 6;
+  }
+  if (strncmp(p, " [with ", 7) == 0) {
+    const char *close = strchr(p, ']');
+    p = close == NULL ? p : close + 1;
+  }
+  return p;
+}
+
+/* Copies ONNX Runtime's message without what means nothing to a user. */
+static void trim_message(const char *text, char *out, size_t capacity) {
+  static const char *const hints[] = {
+      "Please fix either the inputs/outputs or the model."};
+  size_t used = 0;
+  while (*text != '\0' && used + 1 < capacity) {
+    const char *end = source_location_end(text);
+    if (end != NULL) {
+      end += strspn(end, " ");
+      text = signature_end(end);
+      text += strspn(text, " ");
+      continue;
+    }
+    if (strncmp(text, hints[0], strlen(hints[0])) == 0) {
+      text += strlen(hints[0]);
+      continue;
+    }
+    char c = *text++;
+    bool is_space = c == '\n' || c == '\r' || c == '\t' || c == ' ';
+    if (is_space && (used == 0 || out[used - 1] == ' ')) {
+      continue;
+    }
+    out[used++] = is_space ? ' ' : c;
+  }
+  while (used > 0 && (out[used - 1] == ' ' || out[used - 1] == '\n')) {
+    --used;
+  }
+  out[used] = '\0';
+}
+
+static vonk_status code_of(int ort_code) {
+  switch (ort_code) {
+    case ORT_CODE_INVALID_ARGUMENT:
+      return VONK_INVALID;
+    case ORT_CODE_NO_SUCH_FILE:
+      return VONK_IO;
+    case ORT_CODE_NO_MODEL:
+    case ORT_CODE_INVALID_PROTOBUF:
+    case ORT_CODE_INVALID_GRAPH:
+      return VONK_MODEL;
+    case ORT_CODE_NOT_IMPLEMENTED:
+      return VONK_UNSUPPORTED;
+    default:
+      return VONK_BACKEND;
+  }
+}
+
+vonk_status vonk_onnx_check(const onnx_runtime *runtime, ort_status *status,
+                            vonk_error *err, const char *format, ...) {
+  if (status == NULL) {
+    return VONK_OK;
+  }
+  int ort_code = runtime->api.GetErrorCode(status);
+  const char *message = runtime->api.GetErrorMessage(status);
+  vonk_status code = code_of(ort_code);
+  if (strstr(message, "Failed to allocate memory") != NULL ||
+      strstr(message, "bad_alloc") != NULL || strstr(message, "bad allocation") != NULL) {
+    code = VONK_NOMEM;
+  }
+  if (err != NULL) {
+    char what[512], why[1024], text[1600];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    trim_message(message, why, sizeof why);
+    snprintf(text, sizeof text, "%s: %s", what, why);
+    set_message(err, code, ort_code, text);
+  }
+  runtime->api.ReleaseStatus(status);
+  return code;
+}

@@ -1,0 +1,619 @@
+/* Looking into a model file before ONNX Runtime does.
+ *
+ * An .onnx file is one protobuf message, ModelProto. We walk it once, along a table that
+ * says which fields hold which messages, and skip the rest. On the way every tensor is
+ * measured (for the number of parameters, and because sizes that do not fit are a common
+ * damage), every reference to a file outside is checked wherever it hides (initializers,
+ * attributes, subgraphs, functions, training graphs), and every operator's domain is
+ * compared with those that ONNX Runtime itself knows: an operator library is code, and
+ * vonk runs none from a model.
+ *
+ * Memory does not depend on what the file claims. Depth is bounded as protobuf bounds it.
+ * Where protobuf would merge two occurrences of a single message we refuse, for what we
+ * then checked would not be what ONNX Runtime gets to see.
+ */
+#define _GNU_SOURCE
+#include "onnx_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_DEPTH = 100, MAX_FUNCTION_DOMAINS = 64 };
+
+typedef struct walk {
+  const char *path;
+  onnx_slice whole;
+  onnx_arena *arena;
+  onnx_file_facts *facts;
+  onnx_folder folder;
+  onnx_slice function_domains[MAX_FUNCTION_DOMAINS];
+  size_t n_function_domains;
+  vonk_error *err;
+} walk;
+
+typedef enum message_kind {
+  IS_NOTHING = 0,
+  IS_MODEL,
+  IS_TRAINING,
+  IS_FUNCTION,
+  IS_GRAPH,
+  IS_NODE,
+  IS_ATTRIBUTE,
+  IS_TENSOR,
+  IS_SPARSE_TENSOR,
+  IS_VALUE,
+  IS_TYPE,
+  IS_TENSOR_TYPE,
+  IS_SEQUENCE_TYPE,
+  IS_MAP_TYPE,
+  IS_SHAPE,
+  IS_TEXT_PAIR,
+  KIND_COUNT
+} message_kind;
+
+/* A field that holds a message. */
+typedef struct child {
+  uint32_t number;
+  message_kind kind;
+  bool is_single, is_weight;
+} child;
+
+/* Where a message stands. */
+typedef struct place {
+  message_kind parent;
+  unsigned depth;
+  bool is_weight;
+} place;
+
+static vonk_status visit_model(walk *, onnx_slice, const place *);
+static vonk_status visit_graph(walk *, onnx_slice, const place *);
+static vonk_status visit_node(walk *, onnx_slice, const place *);
+static vonk_status visit_tensor(walk *, onnx_slice, const place *);
+
+enum { MAX_CHILDREN = 8 };
+static const struct {
+  const char *name;
+  vonk_status (*visit)(walk *, onnx_slice, const place *);
+  child children[MAX_CHILDREN]; /* ends with number 0 */
+} kinds[KIND_COUNT] = {
+    [IS_MODEL] = {"model",
+                  visit_model,
+                  {{7, IS_GRAPH, true, false},
+                   {14, IS_TEXT_PAIR, false, false},
+                   {20, IS_TRAINING, false, false},
+                   {25, IS_FUNCTION, false, false}}},
+    [IS_TRAINING] = {"training information",
+                     NULL,
+                     {{1, IS_GRAPH, true, false}, {2, IS_GRAPH, true, false}}},
+    [IS_FUNCTION] = {"function",
+                     NULL,
+                     {{7, IS_NODE, false, false},
+                      {11, IS_ATTRIBUTE, false, false},
+                      {12, IS_VALUE, false, false}}},
+    [IS_GRAPH] = {"graph",
+                  visit_graph,
+                  {{1, IS_NODE, false, false},
+                   {5, IS_TENSOR, false, true},
+                   {11, IS_VALUE, false, false},
+                   {12, IS_VALUE, false, false},
+                   {13, IS_VALUE, false, false},
+                   {15, IS_SPARSE_TENSOR, false, true}}},
+    [IS_NODE] = {"node", visit_node, {{5, IS_ATTRIBUTE, false, false}}},
+    [IS_ATTRIBUTE] = {"attribute",
+                      NULL,
+                      {{5, IS_TENSOR, true, false},
+                       {6, IS_GRAPH, true, false},
+                       {10, IS_TENSOR, false, false},
+                       {11, IS_GRAPH, false, false},
+                       {14, IS_TYPE, true, false},
+                       {15, IS_TYPE, false, false},
+                       {22, IS_SPARSE_TENSOR, true, false},
+                       {23, IS_SPARSE_TENSOR, false, false}}},
+    [IS_TENSOR] = {"tensor", visit_tensor, {{13, IS_TEXT_PAIR, false, false}}},
+    [IS_SPARSE_TENSOR] = {"sparse tensor",
+                          NULL,
+                          {{1, IS_TENSOR, true, true}, {2, IS_TENSOR, true, false}}},
+    [IS_VALUE] = {"value", NULL, {{2, IS_TYPE, true, false}}},
+    [IS_TYPE] = {"type",
+                 NULL,
+                 {{1, IS_TENSOR_TYPE, true, false},
+                  {4, IS_SEQUENCE_TYPE, true, false},
+                  {5, IS_MAP_TYPE, true, false},
+                  {8, IS_TENSOR_TYPE, true, false},
+                  {9, IS_SEQUENCE_TYPE, true, false}}},
+    [IS_TENSOR_TYPE] = {"tensor type", NULL, {{2, IS_SHAPE, true, false}}},
+    [IS_SEQUENCE_TYPE] = {"sequence type", NULL, {{1, IS_TYPE, true, false}}},
+    [IS_MAP_TYPE] = {"map type", NULL, {{2, IS_TYPE, true, false}}},
+    [IS_SHAPE] = {"shape", NULL, {{0}}},
+    [IS_TEXT_PAIR] = {"text pair", NULL, {{0}}},
+};
+
+static vonk_status fail_damaged(const walk *w, message_kind kind, const uint8_t *at,
+                                const char *why) {
+  return vonk_onnx_fail(w->err, VONK_MODEL,
+                        "'%s': is a damaged ONNX file: %s in the %s at byte %td of %zu: "
+                        "download or export it again",
+                        w->path, why, kinds[kind].name, at - w->whole.data,
+                        w->whole.size);
+}
+
+static const child *find_child(message_kind kind, uint32_t number, size_t *index) {
+  const child *children = kinds[kind].children;
+  for (size_t i = 0; i < MAX_CHILDREN && children[i].number != 0; ++i) {
+    if (children[i].number == number) {
+      *index = i;
+      return &children[i];
+    }
+  }
+  return NULL;
+}
+
+static vonk_status walk_message(walk *w, message_kind kind, onnx_slice bytes,
+                                const place *here) {
+  if (here->depth > MAX_DEPTH) {
+    return fail_damaged(w, kind, bytes.data, "more than 100 levels of nesting");
+  }
+  if (kinds[kind].visit != NULL) {
+    VONK_TRY(kinds[kind].visit(w, bytes, here));
+  }
+  unsigned seen = 0;
+  onnx_field field;
+  onnx_slice rest = bytes;
+  const uint8_t *at = rest.data;
+  int found;
+  while ((found = vonk_wire_next(&rest, &field)) == 1) {
+    size_t index = 0;
+    const child *row = find_child(kind, field.number, &index);
+    if (row != NULL && field.wire == WIRE_BYTES) {
+      if (row->is_single && (seen & (1u << index)) != 0) {
+        return fail_damaged(w, kind, at, "a part that occurs twice");
+      }
+      seen |= 1u << index;
+      bool is_weight = row->is_weight && (kind == IS_GRAPH || here->is_weight);
+      place below = {kind, here->depth + 1, is_weight};
+      VONK_TRY(walk_message(w, row->kind, field.bytes, &below));
+    }
+    at = rest.data;
+  }
+  return found == 0 ? VONK_OK : fail_damaged(w, kind, at, "a field that cannot be read");
+}
+
+/* --- tensors
+ * ----------------------------------------------------------------------------- */
+
+/* A tensor, as far as it can be told without its elements. */
+typedef struct tensor_facts {
+  onnx_slice name;
+  int ort_dtype;
+  size_t count, raw_size, text_size;
+  bool has_raw, is_external, has_bad_dims, has_location;
+  onnx_external external;
+  uint64_t length; /* of the external data; 0 = not said */
+} tensor_facts;
+
+static void add_dim(tensor_facts *facts, uint64_t dim, bool *has_zero) {
+  *has_zero |= dim == 0;
+  if (dim > INT64_MAX ||
+      (dim != 0 && __builtin_mul_overflow(facts->count, dim, &facts->count))) {
+    facts->has_bad_dims = true;
+  }
+}
+
+static bool equals(onnx_slice slice, const char *text) {
+  return slice.size == strlen(text) && memcmp(slice.data, text, slice.size) == 0;
+}
+
+static bool read_decimal(onnx_slice text, uint64_t *out) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < text.size; ++i) {
+    uint64_t digit = (uint64_t)text.data[i] - '0';
+    if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+        __builtin_add_overflow(value, digit, &value)) {
+      return false;
+    }
+  }
+  *out = value;
+  return text.size != 0 && value <= INT64_MAX;
+}
+
+static void read_pair(onnx_slice pair, onnx_slice *key, onnx_slice *value) {
+  onnx_field field;
+  while (vonk_wire_next(&pair, &field) == 1) {
+    if (field.wire == WIRE_BYTES && field.number <= 2) {
+      *(field.number == 1 ? key : value) = field.bytes;
+    }
+  }
+}
+
+/* False if the entry makes no sense, or repeats another. */
+static bool add_external_entry(tensor_facts *facts, onnx_slice pair) {
+  onnx_slice key = {0}, value = {0};
+  read_pair(pair, &key, &value);
+  if (equals(key, "location")) {
+    bool is_first = !facts->has_location;
+    facts->has_location = true;
+    facts->external.location = value;
+    return is_first;
+  }
+  if (equals(key, "offset")) {
+    return facts->external.offset == 0 && read_decimal(value, &facts->external.offset);
+  }
+  if (equals(key, "length")) {
+    return facts->length == 0 && read_decimal(value, &facts->length);
+  }
+  return true;
+}
+
+/* One field of a tensor; false if it makes no sense. */
+static bool add_tensor_field(tensor_facts *facts, const onnx_field *field,
+                             bool *has_zero) {
+  onnx_slice rest = field->bytes;
+  uint64_t value = field->value;
+  switch (field->number) {
+    case 1:
+      if (field->wire == WIRE_VARINT) {
+        add_dim(facts, value, has_zero);
+      }
+      while (field->wire == WIRE_BYTES && rest.size != 0) {
+        if (!vonk_wire_number(&rest, &value)) {
+          return false;
+        }
+        add_dim(facts, value, has_zero);
+      }
+      return true;
+    case 2:
+      facts->ort_dtype = value <= INT_MAX ? (int)value : -1;
+      return true;
+    case 6:
+      facts->text_size += field->bytes.size;
+      return true;
+    case 8:
+      facts->name = field->bytes;
+      return true;
+    case 9:
+      facts->has_raw = true;
+      facts->raw_size = field->bytes.size;
+      return true;
+    case 13:
+      return add_external_entry(facts, field->bytes);
+    case 14:
+      facts->is_external = value == 1;
+      return true;
+    default:
+      return true;
+  }
+}
+
+static vonk_status fail_tensor(const walk *w, const tensor_facts *facts,
+                               const char *why) {
+  int length = facts->name.size > 200 ? 200 : (int)facts->name.size;
+  return vonk_onnx_fail(
+      w->err, VONK_MODEL,
+      "'%s': is a damaged ONNX file: tensor '%.*s': %s: download or export "
+      "it again",
+      w->path, length, (const char *)facts->name.data, why);
+}
+
+/* Bytes of all elements, false if that is more than can be. */
+static bool tensor_nbytes(const tensor_facts *facts, uint64_t *out) {
+  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts->ort_dtype);
+  uint64_t nbits, bits = dtype == NULL ? 0 : dtype->bits;
+  if (facts->has_bad_dims ||
+      __builtin_mul_overflow((uint64_t)facts->count, bits, &nbits) || nbits > INT64_MAX) {
+    return false;
+  }
+  *out = bits == 0 ? facts->text_size : nbits / 8 + (nbits % 8 != 0);
+  return true;
+}
+
+static void count_weight(walk *w, const tensor_facts *facts, uint64_t nbytes) {
+  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts->ort_dtype);
+  onnx_file_facts *total = w->facts;
+  bool is_trained = dtype != NULL && dtype->bits != 0 && dtype->dtype != VONK_I64 &&
+                    dtype->dtype != VONK_BOOL8;
+  if (is_trained &&
+      __builtin_add_overflow(total->n_params, facts->count, &total->n_params)) {
+    total->n_params = INT64_MAX;
+  }
+  if (__builtin_add_overflow(total->weight_bytes, nbytes, &total->weight_bytes)) {
+    total->weight_bytes = INT64_MAX;
+  }
+}
+
+static vonk_status visit_tensor(walk *w, onnx_slice bytes, const place *here) {
+  tensor_facts facts = {.count = 1};
+  onnx_field field;
+  bool has_zero = false, makes_sense = true;
+  for (onnx_slice rest = bytes; makes_sense && vonk_wire_next(&rest, &field) == 1;) {
+    makes_sense = add_tensor_field(&facts, &field, &has_zero);
+  }
+  if (!makes_sense) {
+    return fail_tensor(w, &facts, "its description makes no sense");
+  }
+  facts.count = has_zero ? 0 : facts.count;
+  uint64_t nbytes;
+  if (!tensor_nbytes(&facts, &nbytes)) {
+    return fail_tensor(w, &facts,
+                       "its dimensions are negative, or larger than any memory");
+  }
+  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts.ort_dtype);
+  if (facts.has_raw && dtype != NULL && dtype->bits != 0 && !facts.is_external &&
+      facts.raw_size != nbytes) {
+    char why[160];
+    snprintf(why, sizeof why, "has %zu bytes, its dimensions need %" PRIu64,
+             facts.raw_size, nbytes);
+    return fail_tensor(w, &facts, why);
+  }
+  if (facts.is_external || facts.has_location) {
+    facts.external.name = facts.name;
+    facts.external.nbytes = facts.length > nbytes ? facts.length : nbytes;
+    VONK_TRY(vonk_onnx_external_check(&w->folder, &facts.external, w->err));
+  }
+  if (here->is_weight) {
+    count_weight(w, &facts, nbytes);
+  }
+  return VONK_OK;
+}
+
+/* --- nodes
+ * ------------------------------------------------------------------------------- */
+
+static bool is_known_domain(const walk *w, onnx_slice domain) {
+  static const char *const known[] = {"",
+                                      "ai.onnx",
+                                      "ai.onnx.ml",
+                                      "ai.onnx.training",
+                                      "ai.onnx.preview.training",
+                                      "com.microsoft",
+                                      "com.microsoft.nchwc",
+                                      "com.microsoft.experimental",
+                                      "com.ms.internal.nhwc"};
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; ++i) {
+    if (equals(domain, known[i])) {
+      return true;
+    }
+  }
+  for (size_t i = 0; i < w->n_function_domains; ++i) {
+    onnx_slice own = w->function_domains[i];
+    if (own.size == domain.size && memcmp(own.data, domain.data, own.size) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static vonk_status visit_node(walk *w, onnx_slice bytes, const place *here) {
+  (void)here;
+  static const uint8_t nothing[1];
+  onnx_slice op = {nothing, 0}, domain = {nothing, 0};
+  onnx_field field;
+  while (vonk_wire_next(&bytes, &field) == 1) {
+    if (field.wire == WIRE_BYTES && (field.number == 4 || field.number == 7)) {
+      *(field.number == 4 ? &op : &domain) = field.bytes;
+    }
+  }
+  if (is_known_domain(w, domain)) {
+    return VONK_OK;
+  }
+  return vonk_onnx_fail(
+      w->err, VONK_UNSUPPORTED,
+      "'%s': operator '%.*s' of domain '%.*s': is no standard operator, and "
+      "vonk runs no operator libraries: export the model with standard "
+      "operators, or do this step outside of it",
+      w->path, (int)(op.size > 80 ? 80 : op.size), (const char *)op.data,
+      (int)(domain.size > 80 ? 80 : domain.size), (const char *)domain.data);
+}
+
+/* --- the graph and the model
+ * ------------------------------------------------------------- */
+
+/* The main graph's inputs and outputs: names have to be text, and there has to be an
+ * output. */
+static vonk_status visit_graph(walk *w, onnx_slice bytes, const place *here) {
+  if (here->parent != IS_MODEL) {
+    return VONK_OK;
+  }
+  onnx_field field, inner;
+  size_t n_outputs = 0;
+  for (onnx_slice rest = bytes; vonk_wire_next(&rest, &field) == 1;) {
+    if (field.wire != WIRE_BYTES || (field.number != 11 && field.number != 12)) {
+      continue;
+    }
+    n_outputs += field.number == 12;
+    for (onnx_slice value = field.bytes; vonk_wire_next(&value, &inner) == 1;) {
+      if (inner.number == 1 && inner.wire == WIRE_BYTES &&
+          (inner.bytes.size == 0 ||
+           !vonk_onnx_is_text((const char *)inner.bytes.data, inner.bytes.size))) {
+        return fail_damaged(w, IS_GRAPH, inner.bytes.data,
+                            "an input or output whose name is empty or no text");
+      }
+    }
+  }
+  if (n_outputs == 0) {
+    return vonk_onnx_fail(
+        w->err, VONK_MODEL,
+        "'%s': has no output, so there is nothing to predict: export it "
+        "again",
+        w->path);
+  }
+  return VONK_OK;
+}
+
+static vonk_status note_function(walk *w, onnx_slice function) {
+  static const uint8_t nothing[1];
+  onnx_slice domain = {nothing, 0};
+  onnx_field field;
+  while (vonk_wire_next(&function, &field) == 1) {
+    if (field.number == 10 && field.wire == WIRE_BYTES) {
+      domain = field.bytes;
+    }
+  }
+  if (is_known_domain(w, domain)) {
+    return VONK_OK;
+  }
+  if (w->n_function_domains == MAX_FUNCTION_DOMAINS) {
+    return vonk_onnx_fail(w->err, VONK_UNSUPPORTED,
+                          "'%s': has functions of more than %d domains: export it with "
+                          "functions inlined",
+                          w->path, MAX_FUNCTION_DOMAINS);
+  }
+  w->function_domains[w->n_function_domains++] = domain;
+  return VONK_OK;
+}
+
+static vonk_status note_producer(walk *w, onnx_slice name, onnx_slice version) {
+  char text[256];
+  int n_name = name.size > 120 ? 120 : (int)name.size;
+  int n_version = version.size > 120 ? 120 : (int)version.size;
+  if (n_name == 0) {
+    return VONK_OK;
+  }
+  int length = snprintf(text, sizeof text, "%.*s%s%.*s", n_name, (const char *)name.data,
+                        n_version == 0 ? "" : " ", n_version,
+                        n_version == 0 ? "" : (const char *)version.data);
+  return vonk_onnx_new_text(w->arena, text, (size_t)length, &w->facts->producer, w->err);
+}
+
+static vonk_status note_metadata(walk *w, onnx_slice model, uint32_t count) {
+  onnx_field field;
+  vonk_kv *rows = NULL;
+  if (count == 0) {
+    return VONK_OK;
+  }
+  VONK_TRY(vonk_onnx_new(w->arena, count, sizeof *rows, &rows, w->err));
+  w->facts->metadata = rows;
+  while (w->facts->n_metadata < count && vonk_wire_next(&model, &field) == 1) {
+    if (field.number != 14 || field.wire != WIRE_BYTES) {
+      continue;
+    }
+    onnx_slice key = {0}, value = {0};
+    read_pair(field.bytes, &key, &value);
+    vonk_kv *row = &rows[w->facts->n_metadata++];
+    VONK_TRY(vonk_onnx_new_text(w->arena, (const char *)key.data, key.size, &row->key,
+                                w->err));
+    VONK_TRY(vonk_onnx_new_text(w->arena, (const char *)value.data, value.size,
+                                &row->value, w->err));
+  }
+  return VONK_OK;
+}
+
+/* Before the walk: what the nodes' check needs, and what the file says of itself. */
+static vonk_status visit_model(walk *w, onnx_slice bytes, const place *here) {
+  (void)here;
+  onnx_slice producer = {0}, producer_version = {0}, rest = bytes;
+  uint32_t n_metadata = 0;
+  bool has_graph = false, has_version = false;
+  onnx_field field;
+  int found;
+  while ((found = vonk_wire_next(&rest, &field)) == 1) {
+    has_version |= field.number == 1 && field.wire == WIRE_VARINT;
+    if (field.wire != WIRE_BYTES) {
+      continue;
+    }
+    has_graph |= field.number == 7;
+    n_metadata += field.number == 14;
+    if (field.number == 2) {
+      producer = field.bytes;
+    } else if (field.number == 3) {
+      producer_version = field.bytes;
+    } else if (field.number == 25) {
+      VONK_TRY(note_function(w, field.bytes));
+    }
+  }
+  if (!has_version && !has_graph) {
+    return vonk_onnx_fail(
+        w->err, VONK_MODEL,
+        "'%s': is not an ONNX file: its first bytes are not those of one", w->path);
+  }
+  if (found == 0 && !has_graph) {
+    return vonk_onnx_fail(
+        w->err, VONK_MODEL,
+        "'%s': is a damaged ONNX file: it has no graph: download or export "
+        "it again",
+        w->path);
+  }
+  VONK_TRY(note_producer(w, producer, producer_version));
+  return note_metadata(w, bytes, n_metadata);
+}
+
+vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t nbytes,
+                                  onnx_arena *arena, onnx_file_facts *out,
+                                  vonk_error *err) {
+  *out = (onnx_file_facts){.n_params = 0};
+  if (nbytes == 0) {
+    return vonk_onnx_fail(err, VONK_MODEL, "'%s': is empty: download or export it again",
+                          path);
+  }
+  if (nbytes >= 8 && memcmp(bytes + 4, "ORTM", 4) == 0) {
+    out->is_ort_format = true;
+    out->n_params = out->weight_bytes = -1;
+    return VONK_OK;
+  }
+  const char *answer = vonk_onnx_what_else(bytes, nbytes < 4096 ? nbytes : 4096);
+  if (answer != NULL) {
+    return vonk_onnx_fail(err, VONK_MODEL, "'%s': %s", path, answer);
+  }
+  walk w = {
+      .path = path, .whole = {bytes, nbytes}, .arena = arena, .facts = out, .err = err};
+  w.folder.model_path = path;
+  const place top = {IS_NOTHING, 0, false};
+  vonk_status status = walk_message(&w, IS_MODEL, w.whole, &top);
+  vonk_onnx_folder_release(&w.folder);
+  return status;
+}
+
+/* Maps a regular file whole. *out_data is NULL for an empty one. */
+static vonk_status map_file(const char *path, const uint8_t **out_data, size_t *out_size,
+                            vonk_error *err) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
+    return vonk_onnx_fail(err, VONK_IO, "'%s': cannot be opened: %s", path,
+                          strerror(errno));
+  }
+  struct stat facts;
+  vonk_status status = VONK_OK;
+  if (fstat(fd, &facts) != 0) {
+    status =
+        vonk_onnx_fail(err, VONK_IO, "'%s': cannot be read: %s", path, strerror(errno));
+  } else if (!S_ISREG(facts.st_mode)) {
+    status =
+        vonk_onnx_fail(err, VONK_MODEL, "'%s': is %s: give an .onnx or .ort file", path,
+                       S_ISDIR(facts.st_mode) ? "a folder" : "no regular file");
+  } else if (facts.st_size > INT_MAX) {
+    status = vonk_onnx_fail(err, VONK_MODEL,
+                            "'%s': has %" PRId64
+                            " bytes: an ONNX file has less than 2 GiB: "
+                            "save the model with external data",
+                            path, (int64_t)facts.st_size);
+  }
+  *out_size = status == VONK_OK ? (size_t)facts.st_size : 0;
+  if (status == VONK_OK && *out_size != 0) {
+    void *data = mmap(NULL, *out_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    *out_data = data;
+    if (data == MAP_FAILED) {
+      status = vonk_onnx_fail(err, VONK_IO, "'%s': cannot be mapped: %s", path,
+                              strerror(errno));
+    }
+  }
+  close(fd);
+  return status;
+}
+
+vonk_status vonk_onnx_file_check(const char *path, onnx_arena *arena,
+                                 onnx_file_facts *out, vonk_error *err) {
+  const uint8_t *data = NULL;
+  size_t size = 0;
+  VONK_TRY(map_file(path, &data, &size, err));
+  vonk_status status = vonk_onnx_bytes_check(path, data, size, arena, out, err);
+  if (data != NULL) {
+    munmap((void *)(uintptr_t)data, size);
+  }
+  return status;
+}

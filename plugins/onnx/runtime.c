@@ -1,0 +1,174 @@
+/* Finding and starting ONNX Runtime.
+ *
+ * It is never linked. A copy already in the process, whoever loaded it, is used; else the
+ * file that VONK_ONNXRUNTIME_LIBRARY names; else the one that set-up recorded. Nothing is
+ * searched in the current folder or in the loader's path, for a search is code execution.
+ *
+ * From 1.31 on ONNX Runtime sends telemetry: it opens files in the home folder and starts
+ * a thread as soon as an environment exists, unless ORT_DISABLE_TELEMETRY is set by then.
+ * Hence the order here: dlopen, setenv, CreateEnv. Errors would also be printed on
+ * stderr, hence the environment that logs fatal events only.
+ *
+ * The one runtime is made under a lock at the first need and lives until the process
+ * ends.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fenv.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "onnx_plugin.h"
+
+#define LIBRARY_SONAME "libonnxruntime.so.1"
+#define LIBRARY_VARIABLE "VONK_ONNXRUNTIME_LIBRARY"
+#define INSTALL_HINT                                    \
+  "pip install onnxruntime, then set " LIBRARY_VARIABLE \
+  " to its capi/libonnxruntime.so.* or run vonk's set-up"
+
+static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
+static onnx_runtime the_runtime;
+static atomic_bool runtime_is_ready;
+static const vonk_host *_Atomic the_host;
+
+const vonk_host *vonk_onnx_host(void) { return atomic_load(&the_host); }
+
+void vonk_onnx_set_host(const vonk_host *host) {
+  const vonk_host *none = NULL;
+  atomic_compare_exchange_strong(&the_host, &none, host);
+}
+
+static vonk_status open_file(const char *path, const char *source, void **out,
+                             vonk_error *err) {
+  if (path[0] != '/') {
+    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
+                          "ONNX Runtime: %s says '%s': give an absolute path", source,
+                          path);
+  }
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (library == NULL) {
+    const char *why = dlerror();
+    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
+                          "ONNX Runtime: %s says '%s': %s: " INSTALL_HINT, source, path,
+                          why == NULL ? "cannot be loaded" : why);
+  }
+  *out = library;
+  return VONK_OK;
+}
+
+static vonk_status find_library(void **out, vonk_error *err) {
+  *out = dlopen(LIBRARY_SONAME, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE | RTLD_NOLOAD);
+  if (*out != NULL) {
+    return VONK_OK;
+  }
+  const char *path = getenv(LIBRARY_VARIABLE);
+  if (path != NULL && path[0] != '\0') {
+    return open_file(path, LIBRARY_VARIABLE, out, err);
+  }
+  const vonk_host *host = vonk_onnx_host();
+  path = host->config(host->ctx, "onnxruntime");
+  if (path != NULL && path[0] != '\0') {
+    return open_file(path, "set-up's record 'onnxruntime'", out, err);
+  }
+  return vonk_onnx_fail(
+      err, VONK_UNSUPPORTED,
+      "ONNX Runtime: not found: no " LIBRARY_SONAME
+      " is loaded in this process, " LIBRARY_VARIABLE
+      " is not set, and set-up recorded no 'onnxruntime': " INSTALL_HINT);
+}
+
+/* The path of the library that holds `symbol`. */
+static const char *path_of(void *symbol) {
+  Dl_info where;
+  if (dladdr(symbol, &where) == 0 || where.dli_fname == NULL) {
+    return LIBRARY_SONAME;
+  }
+  char *path = realpath(where.dli_fname, NULL); /* kept for ever */
+  return path != NULL ? path : where.dli_fname;
+}
+
+static vonk_status take_api(void *library, onnx_runtime *runtime, vonk_error *err) {
+  void *symbol = dlsym(library, "OrtGetApiBase");
+  if (symbol == NULL) {
+    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
+                          "ONNX Runtime: the library has no OrtGetApiBase: is it ONNX "
+                          "Runtime? " INSTALL_HINT);
+  }
+  const ort_api_base *(*get_base)(void);
+  memcpy(&get_base, &symbol, sizeof symbol);
+  const ort_api_base *base = get_base();
+  runtime->path = path_of(symbol);
+  runtime->version = base->version();
+  /* Asking a library for a version it lacks makes it print, so old ones are told by
+   * number. */
+  int major = 0, minor = 0;
+  bool is_known = sscanf(runtime->version, "%d.%d", &major, &minor) == 2;
+  const ort_entry *table = is_known && (major > 1 || minor >= VONK_ORT_API_VERSION)
+                               ? base->get_api(VONK_ORT_API_VERSION)
+                               : NULL;
+  if (table == NULL) {
+    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
+                          "ONNX Runtime: '%s' is version %s: vonk needs %s or newer",
+                          runtime->path, runtime->version, VONK_ORT_OLDEST);
+  }
+  vonk_ort_api_take(table, &runtime->api);
+  return VONK_OK;
+}
+
+static vonk_status read_providers(onnx_runtime *runtime, vonk_error *err) {
+  char **names = NULL;
+  int n_names = 0;
+  VONK_TRY(vonk_onnx_check(runtime, runtime->api.GetAvailableProviders(&names, &n_names),
+                           err, "ONNX Runtime: cannot list its execution providers"));
+  for (int i = 0; i < n_names; ++i) {
+    runtime->has_cuda |= strcmp(names[i], "CUDAExecutionProvider") == 0;
+    runtime->has_rocm |= strcmp(names[i], "ROCMExecutionProvider") == 0;
+  }
+  ort_status *status = runtime->api.ReleaseAvailableProviders(names, n_names);
+  return vonk_onnx_check(runtime, status, err, "ONNX Runtime");
+}
+
+static vonk_status start(onnx_runtime *runtime, vonk_error *err) {
+  void *library;
+  VONK_TRY(find_library(&library, err));
+  VONK_TRY(take_api(library, runtime, err));
+  /* A user's own choice stands. setenv is not safe against other threads' getenv; there
+   * is no other way, and this happens once. */
+  setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+  const ort_api *api = &runtime->api;
+  VONK_TRY(vonk_onnx_check(runtime, api->CreateEnv(ORT_LOG_FATAL, "vonk", &runtime->env),
+                           err, "ONNX Runtime: cannot start"));
+  VONK_TRY(vonk_onnx_check(runtime,
+                           api->GetAllocatorWithDefaultOptions(&runtime->allocator), err,
+                           "ONNX Runtime: cannot start"));
+  VONK_TRY(vonk_onnx_check(
+      runtime,
+      api->CreateCpuMemoryInfo(ORT_ALLOCATOR_DEVICE, ORT_MEMORY_DEFAULT, &runtime->cpu),
+      err, "ONNX Runtime: cannot start"));
+  return read_providers(runtime, err);
+}
+
+vonk_status vonk_onnx_runtime_get(const onnx_runtime **out, vonk_error *err) {
+  if (!atomic_load_explicit(&runtime_is_ready, memory_order_acquire)) {
+    vonk_status status = VONK_OK;
+    pthread_mutex_lock(&runtime_lock);
+    if (!atomic_load_explicit(&runtime_is_ready, memory_order_relaxed)) {
+      fenv_t mode;
+      fegetenv(&mode);
+      onnx_runtime fresh = {0};
+      status = start(&fresh, err);
+      fesetenv(&mode);
+      if (status == VONK_OK) {
+        the_runtime = fresh;
+        atomic_store_explicit(&runtime_is_ready, true, memory_order_release);
+      }
+    }
+    pthread_mutex_unlock(&runtime_lock);
+    VONK_TRY(status);
+  }
+  *out = &the_runtime;
+  return VONK_OK;
+}

@@ -1,0 +1,406 @@
+/* Tensors between the host and ONNX Runtime.
+ *
+ * In: the host's memory is wrapped as it is (ONNX Runtime needs no more than the
+ * element's own alignment); only strings are copied, because ONNX Runtime keeps them as
+ * objects. Out: where the host gave memory, ONNX Runtime writes into it. Else the value
+ * that it made is handed over: the tensor's release gives it back, and holds the
+ * session's memory until then.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "onnx_plugin.h"
+
+static const onnx_dtype dtypes[] = {
+    {1, VONK_F32, 32, "f32"},   {2, VONK_U8, 8, "u8"},
+    {3, VONK_I8, 8, "i8"},      {4, VONK_U16, 16, "u16"},
+    {5, VONK_I16, 16, "i16"},   {6, VONK_I32, 32, "i32"},
+    {7, VONK_I64, 64, "i64"},   {ORT_ELEMENT_STRING, VONK_BYTES, 0, "string"},
+    {9, VONK_BOOL8, 8, "bool"}, {10, VONK_F16, 16, "f16"},
+    {11, VONK_F64, 64, "f64"},  {12, VONK_U32, 32, "u32"},
+    {13, VONK_U64, 64, "u64"},  {14, 0, 64, "complex64"},
+    {15, 0, 128, "complex128"}, {16, VONK_BF16, 16, "bf16"},
+    {17, 0, 8, "float8e4m3fn"}, {18, 0, 8, "float8e4m3fnuz"},
+    {19, 0, 8, "float8e5m2"},   {20, 0, 8, "float8e5m2fnuz"},
+    {21, 0, 4, "uint4"},        {22, 0, 4, "int4"},
+    {23, 0, 4, "float4e2m1"},   {24, 0, 8, "float8e8m0"},
+    {25, 0, 2, "uint2"},        {26, 0, 2, "int2"},
+};
+
+const onnx_dtype *vonk_onnx_dtype_of_ort(int ort) {
+  for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; ++i) {
+    if (dtypes[i].ort == ort) {
+      return &dtypes[i];
+    }
+  }
+  return NULL;
+}
+
+const onnx_dtype *vonk_onnx_dtype_of(vonk_dtype dtype) {
+  for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; ++i) {
+    if (dtypes[i].dtype == dtype && dtype != 0) {
+      return &dtypes[i];
+    }
+  }
+  return NULL;
+}
+
+vonk_status vonk_onnx_count(const int64_t *shape, int32_t rank, size_t *out) {
+  size_t count = 1;
+  bool is_empty = false;
+  for (int32_t i = 0; i < rank; ++i) {
+    is_empty |= shape[i] == 0;
+    if (shape[i] < 0 ||
+        (shape[i] != 0 && __builtin_mul_overflow(count, (uint64_t)shape[i], &count))) {
+      return VONK_INVALID;
+    }
+  }
+  *out = is_empty ? 0 : count;
+  return VONK_OK;
+}
+
+void vonk_onnx_shape_text(const int64_t *shape, int32_t rank,
+                          const char *const *dim_names, char *out, size_t capacity) {
+  size_t used = (size_t)snprintf(out, capacity, "[");
+  for (int32_t i = 0; i < rank && used < capacity; ++i) {
+    const char *comma = i == 0 ? "" : ", ";
+    const char *name = dim_names != NULL && dim_names[i] != NULL ? dim_names[i] : "?";
+    int more = shape[i] >= 0
+                   ? snprintf(out + used, capacity - used, "%s%" PRId64, comma, shape[i])
+                   : snprintf(out + used, capacity - used, "%s%.40s", comma, name);
+    used += more > 0 ? (size_t)more : 0;
+  }
+  if (used + 1 < capacity) {
+    memcpy(out + used, "]", 2);
+  }
+}
+
+static vonk_status fail_shape(const vonk_tensor *tensor, const vonk_io *io,
+                              const char *kind, vonk_error *err) {
+  char found[256], expected[256];
+  vonk_onnx_shape_text(tensor->shape, tensor->rank, NULL, found, sizeof found);
+  vonk_onnx_shape_text(io->shape, io->rank, io->dim_names, expected, sizeof expected);
+  return vonk_onnx_fail(err, VONK_INVALID, "%s '%s': has shape %s: the model wants %s",
+                        kind, io->name, found, expected);
+}
+
+/* Checks the host's tensor against the model's, and counts its elements. */
+static vonk_status check_tensor(const vonk_tensor *tensor, const vonk_io *io,
+                                const char *kind, size_t *out_count, vonk_error *err) {
+  const onnx_dtype *found = vonk_onnx_dtype_of(tensor->dtype);
+  const onnx_dtype *expected = vonk_onnx_dtype_of(io->dtype);
+  if (found != expected || found == NULL) {
+    return vonk_onnx_fail(err, VONK_INVALID, "%s '%s': is %s: the model wants %s", kind,
+                          io->name, found == NULL ? "of an unknown dtype" : found->name,
+                          expected == NULL ? "something else" : expected->name);
+  }
+  if (tensor->rank < 0 || tensor->rank > VONK_MAX_RANK) {
+    return vonk_onnx_fail(err, VONK_INVALID,
+                          "%s '%s': has rank %" PRId32 ": 0 to %d are possible", kind,
+                          io->name, tensor->rank, VONK_MAX_RANK);
+  }
+  bool fits = io->rank < 0 || io->rank == tensor->rank;
+  for (int32_t i = 0; fits && i < io->rank; ++i) {
+    fits = io->shape[i] < 0 || io->shape[i] == tensor->shape[i];
+  }
+  size_t count = 0, nbits = 0;
+  if (!fits || vonk_onnx_count(tensor->shape, tensor->rank, &count) != VONK_OK) {
+    return fail_shape(tensor, io, kind, err);
+  }
+  bool is_fixed = found->bits != 0;
+  if ((is_fixed && (__builtin_mul_overflow(count, found->bits, &nbits) ||
+                    nbits / 8 > tensor->nbytes)) ||
+      (count != 0 && is_fixed && tensor->data == NULL) ||
+      (count != 0 && !is_fixed && tensor->offsets == NULL)) {
+    return vonk_onnx_fail(err, VONK_INVALID,
+                          "%s '%s': has %" PRIu64
+                          " bytes: its %zu elements of %s need more",
+                          kind, io->name, tensor->nbytes, count, found->name);
+  }
+  *out_count = count;
+  return VONK_OK;
+}
+
+static vonk_status wrap(const vonk_plugin_session *session, const vonk_tensor *tensor,
+                        const vonk_io *io, size_t count, ort_value **out,
+                        vonk_error *err) {
+  const onnx_runtime *runtime = session->model->runtime;
+  const onnx_dtype *dtype = vonk_onnx_dtype_of(tensor->dtype);
+  static max_align_t nothing; /* ONNX Runtime wants an address even for no element */
+  const ort_memory_info *memory = runtime->cpu;
+  if (tensor->device.kind > VONK_DEVICE_CPU) {
+    vonk_device device = session->core->device;
+    if (tensor->device.kind != device.kind || tensor->device.index != device.index) {
+      return vonk_onnx_fail(err, VONK_INVALID,
+                            "'%s': is on device %" PRId32 ":%" PRId32
+                            ": the session is on %" PRId32 ":%" PRId32,
+                            io->name, tensor->device.kind, tensor->device.index,
+                            device.kind, device.index);
+    }
+    memory = session->core->device_memory;
+  }
+  return vonk_onnx_check(
+      runtime,
+      runtime->api.CreateTensorWithDataAsOrtValue(
+          memory, count == 0 ? (void *)&nothing : tensor->data, count * (dtype->bits / 8),
+          tensor->shape, (size_t)tensor->rank, dtype->ort, out),
+      err, "'%s'", io->name);
+}
+
+static vonk_status fill_strings(const onnx_runtime *runtime, const vonk_tensor *tensor,
+                                const vonk_io *io, size_t count, ort_value *value,
+                                vonk_error *err) {
+  const int32_t *offsets = tensor->offsets;
+  for (size_t i = 0; i < count; ++i) {
+    if (offsets[i] < 0 || offsets[i + 1] < offsets[i] ||
+        (uint64_t)offsets[i + 1] > tensor->nbytes) {
+      return vonk_onnx_fail(err, VONK_INVALID, "input '%s': offset %zu is out of order",
+                            io->name, i);
+    }
+    size_t nbytes = (size_t)(offsets[i + 1] - offsets[i]);
+    char *element;
+    VONK_TRY(vonk_onnx_check(
+        runtime,
+        runtime->api.GetResizedStringTensorElementBuffer(value, i, nbytes, &element), err,
+        "input '%s'", io->name));
+    if (nbytes != 0) {
+      memcpy(element, (const char *)tensor->data + offsets[i], nbytes);
+    }
+  }
+  return VONK_OK;
+}
+
+vonk_status vonk_onnx_tensor_in(const vonk_plugin_session *session,
+                                const vonk_tensor *tensor, const vonk_io *io,
+                                ort_value **out, vonk_error *err) {
+  size_t count;
+  VONK_TRY(check_tensor(tensor, io, "input", &count, err));
+  if (tensor->dtype != VONK_BYTES) {
+    return wrap(session, tensor, io, count, out, err);
+  }
+  const onnx_runtime *runtime = session->model->runtime;
+  ort_value *value = NULL;
+  VONK_TRY(vonk_onnx_check(runtime,
+                           runtime->api.CreateTensorAsOrtValue(
+                               runtime->allocator, tensor->shape, (size_t)tensor->rank,
+                               ORT_ELEMENT_STRING, &value),
+                           err, "input '%s'", io->name));
+  vonk_status status = fill_strings(runtime, tensor, io, count, value, err);
+  if (status != VONK_OK) {
+    runtime->api.ReleaseValue(value);
+    return status;
+  }
+  *out = value;
+  return VONK_OK;
+}
+
+vonk_status vonk_onnx_tensor_place(const vonk_plugin_session *session,
+                                   const vonk_tensor *tensor, const vonk_io *io,
+                                   ort_value **out, vonk_error *err) {
+  size_t count;
+  if (tensor->dtype == VONK_BYTES) {
+    return vonk_onnx_fail(err, VONK_INVALID,
+                          "output '%s': is of strings, which cannot be written in place",
+                          io->name);
+  }
+  VONK_TRY(check_tensor(tensor, io, "output", &count, err));
+  return wrap(session, tensor, io, count, out, err);
+}
+
+/* --- outputs that ONNX Runtime made
+ * ------------------------------------------------------ */
+
+/* private_data of an adopted tensor. */
+typedef struct adopted {
+  ort_value *value; /* NULL if the elements follow in `copy` */
+  onnx_core *core;  /* whose memory the value may use */
+  int64_t shape[VONK_MAX_RANK];
+  max_align_t copy[];
+} adopted;
+
+static void release_adopted(vonk_tensor *tensor) {
+  adopted *block = tensor->private_data;
+  const onnx_runtime *runtime;
+  if (block->value != NULL && vonk_onnx_runtime_get(&runtime, NULL) == VONK_OK) {
+    runtime->api.ReleaseValue(block->value);
+  }
+  vonk_onnx_core_release(block->core);
+  vonk_onnx_free(block);
+  tensor->private_data = NULL;
+  tensor->release = NULL;
+}
+
+/* What ONNX Runtime says of a value. */
+typedef struct value_facts {
+  const onnx_dtype *dtype;
+  int32_t rank;
+  int64_t shape[VONK_MAX_RANK];
+  size_t count, nbytes;
+} value_facts;
+
+static vonk_status read_facts(const onnx_runtime *runtime, const vonk_io *io,
+                              const ort_value *value, value_facts *facts,
+                              vonk_error *err) {
+  const ort_api *api = &runtime->api;
+  ort_tensor_info *info = NULL;
+  int ort_dtype = 0;
+  size_t rank = 0;
+  VONK_TRY(vonk_onnx_check(runtime, api->GetTensorTypeAndShape(value, &info), err,
+                           "output '%s'", io->name));
+  vonk_status status = vonk_onnx_check(
+      runtime, api->GetTensorElementType(info, &ort_dtype), err, "output '%s'", io->name);
+  if (status == VONK_OK) {
+    status = vonk_onnx_check(runtime, api->GetDimensionsCount(info, &rank), err,
+                             "output '%s'", io->name);
+  }
+  if (status == VONK_OK && rank > VONK_MAX_RANK) {
+    status = vonk_onnx_fail(err, VONK_UNSUPPORTED,
+                            "output '%s': has %zu dimensions: at most %d are possible",
+                            io->name, rank, VONK_MAX_RANK);
+  }
+  if (status == VONK_OK) {
+    status = vonk_onnx_check(runtime, api->GetDimensions(info, facts->shape, rank), err,
+                             "output '%s'", io->name);
+  }
+  api->ReleaseTensorTypeAndShapeInfo(info);
+  VONK_TRY(status);
+  facts->dtype = vonk_onnx_dtype_of_ort(ort_dtype);
+  facts->rank = (int32_t)rank;
+  if (facts->dtype == NULL || facts->dtype->dtype != io->dtype ||
+      vonk_onnx_count(facts->shape, facts->rank, &facts->count) != VONK_OK ||
+      __builtin_mul_overflow(facts->count, facts->dtype->bits / 8, &facts->nbytes)) {
+    return vonk_onnx_fail(err, VONK_BACKEND,
+                          "output '%s': came back as something else than the model says",
+                          io->name);
+  }
+  return VONK_OK;
+}
+
+static bool is_an_inputs_memory(const vonk_run *run, const void *data, size_t nbytes) {
+  uintptr_t first = (uintptr_t)data;
+  for (uint32_t i = 0; i < run->n_inputs; ++i) {
+    uintptr_t start = (uintptr_t)run->inputs[i]->data;
+    if (start != 0 && first < start + run->inputs[i]->nbytes && start < first + nbytes) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static void fill_tensor(const vonk_plugin_session *session, const value_facts *facts,
+                        adopted *block, vonk_tensor *tensor) {
+  block->core = vonk_onnx_core_share(session->core);
+  memcpy(block->shape, facts->shape, sizeof block->shape);
+  tensor->flags = VONK_READONLY; /* it may be a constant of the model itself */
+  tensor->dtype = facts->dtype->dtype;
+  tensor->rank = facts->rank;
+  tensor->shape = block->shape;
+  tensor->device = (vonk_device){VONK_DEVICE_CPU, 0};
+  tensor->private_data = block;
+  tensor->release = release_adopted;
+}
+
+/* A block of its own with room for nbytes of elements. */
+static vonk_status new_block(size_t nbytes, adopted **out, vonk_error *err) {
+  if (nbytes > SIZE_MAX - sizeof(adopted) ||
+      (*out = vonk_onnx_alloc(sizeof(adopted) + nbytes)) == NULL) {
+    return vonk_onnx_fail_nomem(err, nbytes);
+  }
+  memset(*out, 0, sizeof(adopted));
+  return VONK_OK;
+}
+
+/* Copies the strings: bytes first behind the int32 offsets, of which there is one more.
+ */
+static vonk_status adopt_strings(const vonk_plugin_session *session, const vonk_io *io,
+                                 const value_facts *facts, ort_value *value,
+                                 vonk_tensor *tensor, vonk_error *err) {
+  const onnx_runtime *runtime = session->model->runtime;
+  size_t nbytes = 0, n_offsets = facts->count + 1, room;
+  VONK_TRY(vonk_onnx_check(runtime,
+                           runtime->api.GetStringTensorDataLength(value, &nbytes), err,
+                           "output '%s'", io->name));
+  if (nbytes > INT32_MAX || n_offsets > INT32_MAX) {
+    return vonk_onnx_fail(
+        err, VONK_BACKEND,
+        "output '%s': has %zu bytes of text: at most %d can be returned: "
+        "use a smaller batch",
+        io->name, nbytes, INT32_MAX);
+  }
+  size_t *starts = vonk_onnx_alloc(n_offsets * sizeof *starts);
+  adopted *block = NULL;
+  room = n_offsets * sizeof(int32_t);
+  vonk_status status = starts == NULL
+                           ? vonk_onnx_fail_nomem(err, n_offsets * sizeof *starts)
+                           : new_block(room + nbytes, &block, err);
+  if (status == VONK_OK && facts->count != 0) {
+    status = vonk_onnx_check(
+        runtime,
+        runtime->api.GetStringTensorContent(value, (char *)block->copy + room, nbytes,
+                                            starts, facts->count),
+        err, "output '%s'", io->name);
+  }
+  if (status == VONK_OK) {
+    int32_t *offsets = (int32_t *)(void *)block->copy;
+    for (size_t i = 0; i < facts->count; ++i) {
+      offsets[i] = (int32_t)starts[i];
+    }
+    offsets[facts->count] = (int32_t)nbytes;
+    fill_tensor(session, facts, block, tensor);
+    tensor->data = facts->count == 0 ? NULL : (char *)block->copy + room;
+    tensor->offsets = offsets;
+    tensor->nbytes = nbytes;
+    runtime->api.ReleaseValue(value);
+  } else {
+    vonk_onnx_free(block);
+  }
+  vonk_onnx_free(starts);
+  return status;
+}
+
+/* Whether the elements are where the host can read them. */
+static vonk_status check_memory(const onnx_runtime *runtime, const vonk_io *io,
+                                const ort_value *value, vonk_error *err) {
+  const ort_memory_info *memory = NULL;
+  int device_type = ORT_DEVICE_CPU;
+  VONK_TRY(vonk_onnx_check(runtime, runtime->api.GetTensorMemoryInfo(value, &memory), err,
+                           "output '%s'", io->name));
+  runtime->api.MemoryInfoGetDeviceType(memory, &device_type);
+  if (device_type != ORT_DEVICE_CPU) {
+    return vonk_onnx_fail(err, VONK_BACKEND,
+                          "output '%s': came back in the device's own memory", io->name);
+  }
+  return VONK_OK;
+}
+
+vonk_status vonk_onnx_tensor_adopt(const vonk_plugin_session *session,
+                                   const vonk_run *run, const vonk_io *io,
+                                   ort_value *value, vonk_tensor *tensor,
+                                   vonk_error *err) {
+  const onnx_runtime *runtime = session->model->runtime;
+  value_facts facts = {0};
+  void *data = NULL;
+  VONK_TRY(read_facts(runtime, io, value, &facts, err));
+  if (facts.dtype->dtype == VONK_BYTES) {
+    return adopt_strings(session, io, &facts, value, tensor, err);
+  }
+  VONK_TRY(check_memory(runtime, io, value, err));
+  VONK_TRY(vonk_onnx_check(runtime, runtime->api.GetTensorMutableData(value, &data), err,
+                           "output '%s'", io->name));
+  bool must_copy = is_an_inputs_memory(run, data, facts.nbytes);
+  adopted *block;
+  VONK_TRY(new_block(must_copy ? facts.nbytes : 0, &block, err));
+  if (must_copy) {
+    memcpy(block->copy, data, facts.nbytes);
+    runtime->api.ReleaseValue(value);
+    data = block->copy;
+  } else {
+    block->value = value;
+  }
+  fill_tensor(session, &facts, block, tensor);
+  tensor->data = facts.count == 0 ? NULL : data;
+  tensor->offsets = NULL;
+  tensor->nbytes = facts.nbytes;
+  return VONK_OK;
+}
