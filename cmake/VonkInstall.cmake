@@ -30,8 +30,9 @@ if(TARGET vonk_shared)
   include(CMakePackageConfigHelpers)
   if(SKBUILD)
     # A wheel has no links: one file under the name the loader asks for, one under the name the linker asks for.
-    install(FILES $<TARGET_SONAME_FILE:vonk_shared> DESTINATION ${VONK_LIBDIR})
-    install(FILES $<TARGET_SONAME_FILE:vonk_shared> DESTINATION ${VONK_LIBDIR} RENAME libvonk.so)
+    install(PROGRAMS $<TARGET_FILE:vonk_shared> DESTINATION ${VONK_LIBDIR}
+            RENAME $<TARGET_SONAME_FILE_NAME:vonk_shared>)
+    install(PROGRAMS $<TARGET_FILE:vonk_shared> DESTINATION ${VONK_LIBDIR} RENAME libvonk.so)
   else()
     install(TARGETS vonk_shared LIBRARY DESTINATION ${VONK_LIBDIR})
   endif()

@@ -304,6 +304,7 @@ def set_up_vonk() -> None:
             ],
             "installing vonk",
         )
+        link_library(VENV / "lib")
         folder = VENV / "lib" / "vonk"
         folder.mkdir(parents=True, exist_ok=True)
         place(DEPS / "duckdb" / "lib" / "libduckdb.so", frameworks["duckdb"])
@@ -320,6 +321,14 @@ def set_up_vonk() -> None:
         [VENV / "bin" / "vonk", VENV / "lib" / "vonk" / "paths.conf", *frameworks.values()],
         build,
     )
+
+
+def link_library(folder: Path) -> None:
+    """Makes libvonk.so a link to libvonk.so.N: a wheel cannot hold one, and two files could be loaded side by side."""
+    versioned = next(folder.glob("libvonk.so.*"))
+    library = folder / "libvonk.so"
+    library.unlink()
+    library.symlink_to(versioned.name)
 
 
 def place(source: Path, target: Path) -> None:
