@@ -266,46 +266,21 @@ def onnxruntime_library() -> Path:
 def set_up_vonk() -> None:
     """Builds the wheel in release mode, installs it, and tells the installation where the frameworks are."""
     sources = [ROOT / name for name in (*WHEEL_SOURCES, *WHEEL_FILES)]
+    folder = VENV / "lib" / "vonk"
     frameworks = {
         "onnxruntime": onnxruntime_library(),
-        "duckdb": VENV / "lib" / "vonk" / "libduckdb.so",
+        "duckdb": folder / "libduckdb.so",
     }
 
     def build() -> None:
-        python = str(VENV / "bin" / "python")
+        pip = [str(VENV / "bin" / "python"), "-m", "pip"]
         wheels = ROOT / "build" / "dist"
         shutil.rmtree(wheels, ignore_errors=True)
-        run(
-            [
-                python,
-                "-m",
-                "pip",
-                "wheel",
-                "--quiet",
-                "--no-deps",
-                "--no-build-isolation",
-                "--wheel-dir",
-                str(wheels),
-                str(ROOT),
-            ],
-            "building vonk",
-        )
+        options = ["--quiet", "--no-deps"]
+        run([*pip, "wheel", *options, "--no-build-isolation", "--wheel-dir", str(wheels), str(ROOT)], "building vonk")
         wheel = next(wheels.glob("vonk-*.whl"))
-        run(
-            [
-                python,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--force-reinstall",
-                str(wheel),
-            ],
-            "installing vonk",
-        )
+        run([*pip, "install", *options, "--force-reinstall", str(wheel)], "installing vonk")
         link_library(VENV / "lib")
-        folder = VENV / "lib" / "vonk"
         folder.mkdir(parents=True, exist_ok=True)
         place(DEPS / "duckdb" / "lib" / "libduckdb.so", frameworks["duckdb"])
         shutil.copy2(DEPS / "duckdb" / "include" / "LICENSE", folder / "libduckdb.LICENSE")
@@ -318,7 +293,7 @@ def set_up_vonk() -> None:
         "vonk",
         VENV,
         key_of(*sources, *map(str, frameworks.values())),
-        [VENV / "bin" / "vonk", VENV / "lib" / "vonk" / "paths.conf", *frameworks.values()],
+        [VENV / "bin" / "vonk", VENV / "lib" / "libvonk.so", folder / "paths.conf", *frameworks.values()],
         build,
     )
 
