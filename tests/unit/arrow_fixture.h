@@ -3,11 +3,15 @@
 #ifndef VONK_TESTS_ARROW_FIXTURE_H
 #define VONK_TESTS_ARROW_FIXTURE_H
 
-#include <cmocka.h>
+/* cmocka.h needs what stands before it. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+/* clang-format on */
 
 #include "arrow/arrow.h"
 
@@ -52,6 +56,23 @@ static inline vonk_column must_view(const struct ArrowArray *array,
   assert_string_equal(err.message, "");
   assert_int_equal(status, VONK_OK);
   return column;
+}
+
+/* Types of a column 'x': a list of float32, a plain value, a dictionary of strings. */
+static inline vonk_type list_type(const char *format) {
+  struct ArrowSchema item = {SCHEMA("f", "item")};
+  const struct ArrowSchema schema = {SCHEMA(format, "x"), .n_children = 1,
+                                     .children = SCHEMAS(&item)};
+  return must_parse(&schema);
+}
+static inline vonk_type value_type(const char *format) {
+  const struct ArrowSchema schema = {SCHEMA(format, "x")};
+  return must_parse(&schema);
+}
+static inline vonk_type dictionary_type(const char *index) {
+  struct ArrowSchema word = {SCHEMA("u", "")};
+  const struct ArrowSchema schema = {SCHEMA(index, "x"), .dictionary = &word};
+  return must_parse(&schema);
 }
 
 #endif /* VONK_TESTS_ARROW_FIXTURE_H */
