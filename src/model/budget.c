@@ -1,13 +1,16 @@
 /* The thread budget: how many threads may run models in this process at a time.
  *
- * How it works. `active` counts the threads that are inside a job. A caller always enters its own job (it is a core that
- * the engine granted); it then offers the job to helpers. A helper sleeps until some job wants one and active is below the
- * budget. It works until the job has no piece left, or until later callers have made the process crowded, in which case it
- * leaves and the job goes back on offer. So one call alone uses every core, sixteen calls at a time use sixteen threads and
- * no helper, and nobody waits for a thread to become free.
+ * How it works. `active` counts the threads that are inside a job. A caller always enters
+ * its own job (it is a core that the engine granted); it then offers the job to helpers.
+ * A helper sleeps until some job wants one and active is below the budget. It works until
+ * the job has no piece left, or until later callers have made the process crowded, in
+ * which case it leaves and the job goes back on offer. So one call alone uses every core,
+ * sixteen calls at a time use sixteen threads and no helper, and nobody waits for a
+ * thread to become free.
  *
- * Threads are made at the first job that could use them, never at load, and only as many as were ever needed. All state is
- * under one mutex; a job is touched only at its start, at its end, and when a helper enters or leaves. */
+ * Threads are made at the first job that could use them, never at load, and only as many
+ * as were ever needed. All state is under one mutex; a job is touched only at its start,
+ * at its end, and when a helper enters or leaves. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <signal.h>
@@ -55,7 +58,8 @@ static uint32_t budget_now(void) {
 
 void vonk_set_threads(uint32_t n) {
   atomic_store_explicit(&requested, n, memory_order_relaxed);
-  atomic_store_explicit(&budget, n, memory_order_relaxed); /* 0: determined anew at next use */
+  atomic_store_explicit(&budget, n,
+                        memory_order_relaxed); /* 0: determined anew at next use */
 }
 
 uint32_t vonk_get_threads(void) { return budget_now(); }
@@ -81,7 +85,8 @@ static job *next_offer(void) {
   return NULL;
 }
 
-/* Called with the mutex held; gives it up while the helper works. j may be gone when this returns. */
+/* Called with the mutex held; gives it up while the helper works. j may be gone when this
+ * returns. */
 static void help(job *j) {
   j->wanted--;
   j->inside++;
@@ -117,8 +122,8 @@ static void *helper_main(void *unused) {
   return NULL;
 }
 
-/* Makes helpers until `n` could be idle. They take no signals: those are the host's. A thread that cannot be made is no
- * error, the caller does the work. */
+/* Makes helpers until `n` could be idle. They take no signals: those are the host's. A
+ * thread that cannot be made is no error, the caller does the work. */
 static void grow_pool(uint32_t n) {
   sigset_t all, before;
   sigfillset(&all);
@@ -149,7 +154,8 @@ static void append_offer(job *j) {
   *link = j;
 }
 
-/* One thread less in a job: somebody else's job may get a helper now. Called with the mutex held. */
+/* One thread less in a job: somebody else's job may get a helper now. Called with the
+ * mutex held. */
 static void leave(void) {
   active--;
   if (pool.jobs != NULL && pool.n_idle > 0) {

@@ -1,9 +1,12 @@
-/* The process-wide model cache: one copy of the weights, however many threads, connections and tasks open the file.
+/* The process-wide model cache: one copy of the weights, however many threads,
+ * connections and tasks open the file.
  *
- * How it works. An entry's key is path, inode, size, mtime, device, plug-in and options. The first one to ask inserts the
- * entry as "opening", opens the file without holding the mutex, and wakes the others who asked for the same key meanwhile.
- * References are counted under the mutex; the last one takes the entry out and frees it. If opening fails, the entry goes
- * and each of those who waited tries for itself, so that everybody gets the error itself. */
+ * How it works. An entry's key is path, inode, size, mtime, device, plug-in and options.
+ * The first one to ask inserts the entry as "opening", opens the file without holding the
+ * mutex, and wakes the others who asked for the same key meanwhile. References are
+ * counted under the mutex; the last one takes the entry out and frees it. If opening
+ * fails, the entry goes and each of those who waited tries for itself, so that everybody
+ * gets the error itself. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -35,8 +38,10 @@ static vonk_status add_text(vonk_buffer *key, const char *text, vonk_error *err)
 static vonk_status make_key(const vonk_open_request *r, char **out, vonk_error *err) {
   vonk_buffer key = {0};
   char file[160];
-  snprintf(file, sizeof file, "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId32, r->file.device,
-           r->file.inode, r->file.size, r->file.mtime_ns, r->device.kind, r->device.index);
+  snprintf(file, sizeof file,
+           "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId32,
+           r->file.device, r->file.inode, r->file.size, r->file.mtime_ns, r->device.kind,
+           r->device.index);
   vonk_status status = add_text(&key, r->path, err);
   if (status == VONK_OK) {
     status = add_text(&key, file, err);
@@ -88,10 +93,12 @@ static vonk_status account(vonk_model *model, vonk_error *err) {
   const vonk_model_summary *s = &model->summary;
   int64_t nbytes = s->weight_bytes >= 0 ? s->weight_bytes : s->file_bytes;
   uint64_t weights = nbytes > 0 ? (uint64_t)nbytes : 0;
-  if (cache.limit != 0 && (weights > cache.limit || cache.bytes > cache.limit - weights)) {
+  if (cache.limit != 0 &&
+      (weights > cache.limit || cache.bytes > cache.limit - weights)) {
     return vonk_fail(err, VONK_NOMEM,
                      "model '%s': its weights of %" PRIu64 " bytes and the %" PRIu64
-                     " bytes of open models exceed the limit of %" PRIu64 ": close models or raise the limit",
+                     " bytes of open models exceed the limit of %" PRIu64
+                     ": close models or raise the limit",
                      s->path, weights, cache.bytes, cache.limit);
   }
   model->accounted_bytes = weights;
@@ -99,8 +106,9 @@ static vonk_status account(vonk_model *model, vonk_error *err) {
   return VONK_OK;
 }
 
-/* Waits for, or becomes, the one who opens. Returns a model with a reference for the caller; *mine says that the caller is
- * to open it. NULL: out of memory. Called with the mutex held. */
+/* Waits for, or becomes, the one who opens. Returns a model with a reference for the
+ * caller; *mine says that the caller is to open it. NULL: out of memory. Called with the
+ * mutex held. */
 static vonk_model *join(char **key, bool *mine, vonk_error *err) {
   vonk_model *model;
   *mine = false;
@@ -125,7 +133,8 @@ static vonk_model *join(char **key, bool *mine, vonk_error *err) {
 }
 
 /* Opens an entry that is ours; on failure it is gone. */
-static vonk_status open_entry(vonk_model *model, const vonk_open_request *request, vonk_error *err) {
+static vonk_status open_entry(vonk_model *model, const vonk_open_request *request,
+                              vonk_error *err) {
   vonk_status status = vonk_model_load(model, request, err);
   pthread_mutex_lock(&cache.mutex);
   bool is_loaded = status == VONK_OK;
@@ -147,8 +156,8 @@ static vonk_status open_entry(vonk_model *model, const vonk_open_request *reques
   return status;
 }
 
-vonk_status vonk_model_open(const char *path, const vonk_kv *options, size_t n_options, vonk_model **out,
-                            vonk_error *err) {
+vonk_status vonk_model_open(const char *path, const vonk_kv *options, size_t n_options,
+                            vonk_model **out, vonk_error *err) {
   vonk_open_request request;
   char *key = NULL;
   bool mine = false;

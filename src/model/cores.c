@@ -1,8 +1,10 @@
 /* How many cores this process may use.
  *
- * Two limits count on Linux: the affinity mask (taskset, cpusets) and the cgroup's CPU quota (containers). The quota is a
- * time share, so it is rounded up to whole cores. cgroup v2 keeps it in cpu.max of the process's own group or of any
- * group above it ("<quota> <period>" or "max <period>"); v1 in cpu.cfs_quota_us and cpu.cfs_period_us. */
+ * Two limits count on Linux: the affinity mask (taskset, cpusets) and the cgroup's CPU
+ * quota (containers). The quota is a time share, so it is rounded up to whole cores.
+ * cgroup v2 keeps it in cpu.max of the process's own group or of any group above it
+ * ("<quota> <period>" or "max <period>"); v1 in cpu.cfs_quota_us and cpu.cfs_period_us.
+ */
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <sched.h>

@@ -1,4 +1,5 @@
-/* Device names as users write them, "cpu", "cuda", "cuda:1", and as frameworks count them (Arrow's ArrowDeviceType). */
+/* Device names as users write them, "cpu", "cuda", "cuda:1", and as frameworks count them
+ * (Arrow's ArrowDeviceType). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,9 @@ vonk_status vonk_device_parse(const char *text, vonk_device *out, vonk_error *er
     return VONK_OK;
   }
   return vonk_fail(err, VONK_INVALID,
-                   "option device: '%s' is no device: write cpu, cuda, cuda:N or rocm:N, such as device=cuda:0", text);
+                   "option device: '%s' is no device: write cpu, cuda, cuda:N or rocm:N, "
+                   "such as device=cuda:0",
+                   text);
 }
 
 void vonk_device_describe(vonk_device device, char out[32]) {

@@ -45,13 +45,16 @@ typedef struct vonk_open_request {
   size_t n_options;
 } vonk_open_request;
 
-vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options, size_t n_options, vonk_open_request *out,
+vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options,
+                                    size_t n_options, vonk_open_request *out,
                                     vonk_error *err);
 void vonk_open_request_clear(vonk_open_request *);
-/* VONK_MODEL if the file's content is not what the path's #sha256 pin says; reads the whole file if there is a pin. */
+/* VONK_MODEL if the file's content is not what the path's #sha256 pin says; reads the
+ * whole file if there is a pin. */
 vonk_status vonk_open_request_check_pin(const vonk_open_request *, vonk_error *err);
 
-/* Opens the file with its plug-in and fills the model's "written once" part. On failure nothing is left in it. */
+/* Opens the file with its plug-in and fills the model's "written once" part. On failure
+ * nothing is left in it. */
 vonk_status vonk_model_load(vonk_model *, const vonk_open_request *, vonk_error *err);
 void vonk_model_unload(vonk_model *);
 

@@ -1,14 +1,15 @@
 /* One opened model: loading it through its plug-in, its summary, its sessions.
  *
- * A plug-in that runs concurrently has one session per model, shared by every thread. One that does not gets a session per
- * thread that runs at a time; they are kept for the next one, so that their number is bounded by the thread budget and the
- * callers. */
-#include "model/internal.h"
-
+ * A plug-in that runs concurrently has one session per model, shared by every thread. One
+ * that does not gets a session per thread that runs at a time; they are kept for the next
+ * one, so that their number is bounded by the thread budget and the callers. */
 #include <inttypes.h>
 #include <string.h>
 
-static vonk_status check_options(const vonk_plugin *plugin, const vonk_open_request *request, vonk_error *err) {
+#include "model/internal.h"
+
+static vonk_status check_options(const vonk_plugin *plugin,
+                                 const vonk_open_request *request, vonk_error *err) {
   for (size_t i = 0; i < request->n_options; i++) {
     const char *key = request->options[i].key;
     vonk_text known = {.size = 0};
@@ -19,8 +20,9 @@ static vonk_status check_options(const vonk_plugin *plugin, const vonk_open_requ
       vonk_text_add(&known, ", %s", option->key);
     }
     if (!found) {
-      return vonk_fail(err, VONK_INVALID, "option %s: is not known to plug-in %s: it takes %s", key, plugin->api.name,
-                       known.data);
+      return vonk_fail(err, VONK_INVALID,
+                       "option %s: is not known to plug-in %s: it takes %s", key,
+                       plugin->api.name, known.data);
     }
   }
   return VONK_OK;
@@ -30,15 +32,18 @@ static vonk_status check_options(const vonk_plugin *plugin, const vonk_open_requ
 static vonk_status check_unchanged(const vonk_open_request *request, vonk_error *err) {
   vonk_file_id now;
   VONK_TRY(vonk_file_identify(request->path, &now, err));
-  if (now.inode != request->file.inode || now.device != request->file.device || now.size != request->file.size ||
-      now.mtime_ns != request->file.mtime_ns) {
-    return vonk_fail(err, VONK_IO, "model '%s': the file changed while it was being opened: open it again",
-                     request->path);
+  if (now.inode != request->file.inode || now.device != request->file.device ||
+      now.size != request->file.size || now.mtime_ns != request->file.mtime_ns) {
+    return vonk_fail(
+        err, VONK_IO,
+        "model '%s': the file changed while it was being opened: open it again",
+        request->path);
   }
   return VONK_OK;
 }
 
-static vonk_status describe_ios(vonk_model *model, const vonk_model_info *info, vonk_error *err) {
+static vonk_status describe_ios(vonk_model *model, const vonk_model_info *info,
+                                vonk_error *err) {
   const vonk_plugin_v1 *api = &model->plugin->api;
   size_t n = (size_t)info->n_inputs + info->n_outputs;
   VONK_TRY(vonk_new(n, sizeof *model->ios, &model->ios, err));
@@ -49,8 +54,11 @@ static vonk_status describe_ios(vonk_model *model, const vonk_model_info *info, 
     uint32_t index = is_output ? i - info->n_inputs : i;
     io->struct_size = (uint32_t)sizeof *io;
     VONK_TRY(api->describe(model->opened, is_output, index, io, err));
-    if (io->name == NULL || io->rank > VONK_MAX_RANK || (io->rank > 0 && io->shape == NULL)) {
-      return vonk_fail(err, VONK_ABI, "plug-in %s: describes %s %" PRIu32 " without a name, or with a rank above %d",
+    if (io->name == NULL || io->rank > VONK_MAX_RANK ||
+        (io->rank > 0 && io->shape == NULL)) {
+      return vonk_fail(err, VONK_ABI,
+                       "plug-in %s: describes %s %" PRIu32
+                       " without a name, or with a rank above %d",
                        api->name, is_output ? "output" : "input", index, VONK_MAX_RANK);
     }
     model->io_table[i] = io;
@@ -58,9 +66,11 @@ static vonk_status describe_ios(vonk_model *model, const vonk_model_info *info, 
   return VONK_OK;
 }
 
-static vonk_status summarize(vonk_model *model, const vonk_open_request *request, vonk_error *err) {
+static vonk_status summarize(vonk_model *model, const vonk_open_request *request,
+                             vonk_error *err) {
   const vonk_plugin_v1 *api = &model->plugin->api;
-  vonk_model_info info = {.struct_size = (uint32_t)sizeof info, .n_params = -1, .weight_bytes = -1};
+  vonk_model_info info = {
+      .struct_size = (uint32_t)sizeof info, .n_params = -1, .weight_bytes = -1};
   vonk_model_summary *s = &model->summary;
   VONK_TRY(api->model_info(model->opened, &info, err));
   VONK_TRY(describe_ios(model, &info, err));
@@ -84,7 +94,8 @@ static vonk_status summarize(vonk_model *model, const vonk_open_request *request
   return VONK_OK;
 }
 
-static vonk_status load(vonk_model *model, const vonk_open_request *request, vonk_error *err) {
+static vonk_status load(vonk_model *model, const vonk_open_request *request,
+                        vonk_error *err) {
   if (request->plugin != NULL) {
     VONK_TRY(vonk_plugin_find(request->plugin, &model->plugin, err));
   } else {
@@ -93,12 +104,14 @@ static vonk_status load(vonk_model *model, const vonk_open_request *request, von
   VONK_TRY(check_options(model->plugin, request, err));
   VONK_TRY(vonk_open_request_check_pin(request, err));
   vonk_process_mark_started();
-  VONK_TRY(model->plugin->api.open_model(request->path, request->options, request->n_options, &model->opened, err));
+  VONK_TRY(model->plugin->api.open_model(request->path, request->options,
+                                         request->n_options, &model->opened, err));
   VONK_TRY(check_unchanged(request, err));
   VONK_TRY(vonk_new_string(request->path, &model->path, err));
   model->device = request->device;
   VONK_TRY(summarize(model, request, err));
-  if (model->device.kind != VONK_DEVICE_CPU) { /* a missing device is told now, not at the first row */
+  if (model->device.kind !=
+      VONK_DEVICE_CPU) { /* a missing device is told now, not at the first row */
     vonk_plugin_session *session = NULL;
     VONK_TRY(vonk_session_acquire(model, &session, err));
     vonk_session_give_back(model, session);
@@ -106,7 +119,8 @@ static vonk_status load(vonk_model *model, const vonk_open_request *request, von
   return VONK_OK;
 }
 
-vonk_status vonk_model_load(vonk_model *model, const vonk_open_request *request, vonk_error *err) {
+vonk_status vonk_model_load(vonk_model *model, const vonk_open_request *request,
+                            vonk_error *err) {
   pthread_mutex_init(&model->session_mutex, NULL);
   vonk_status status = load(model, request, err);
   if (status != VONK_OK) {
@@ -133,17 +147,20 @@ void vonk_model_unload(vonk_model *model) {
   vonk_delete(model->path);
 }
 
-static vonk_status create_session(vonk_model *model, vonk_plugin_session **out, vonk_error *err) {
+static vonk_status create_session(vonk_model *model, vonk_plugin_session **out,
+                                  vonk_error *err) {
   const vonk_plugin_v1 *api = &model->plugin->api;
   vonk_status status = api->create_session(model->opened, model->device, 1, out, err);
-  return status == VONK_OK ? VONK_OK : vonk_prefix(err, status, "model '%s'", model->path);
+  return status == VONK_OK ? VONK_OK
+                           : vonk_prefix(err, status, "model '%s'", model->path);
 }
 
 static bool is_concurrent(const vonk_model *model) {
   return (model->plugin->api.caps & VONK_CAP_CONCURRENT_RUN) != 0;
 }
 
-vonk_status vonk_session_acquire(vonk_model *model, vonk_plugin_session **out, vonk_error *err) {
+vonk_status vonk_session_acquire(vonk_model *model, vonk_plugin_session **out,
+                                 vonk_error *err) {
   vonk_status status = VONK_OK;
   VONK_TRY(vonk_process_check(err));
   pthread_mutex_lock(&model->session_mutex);
@@ -176,7 +193,8 @@ void vonk_session_give_back(vonk_model *model, vonk_plugin_session *session) {
   }
   idle_session *idle = NULL;
   if (vonk_new(1, sizeof *idle, &idle, NULL) != VONK_OK) {
-    model->plugin->api.release_session(session); /* cannot keep it: the next one is made anew */
+    model->plugin->api.release_session(
+        session); /* cannot keep it: the next one is made anew */
     return;
   }
   idle->session = session;
@@ -186,14 +204,17 @@ void vonk_session_give_back(vonk_model *model, vonk_plugin_session *session) {
   pthread_mutex_unlock(&model->session_mutex);
 }
 
-const vonk_model_summary *vonk_model_summarize(const vonk_model *model) { return &model->summary; }
+const vonk_model_summary *vonk_model_summarize(const vonk_model *model) {
+  return &model->summary;
+}
 const vonk_plugin *vonk_model_plugin(const vonk_model *model) { return model->plugin; }
 
 vonk_status vonk_model_sha256(const vonk_model *model, char hex[65], vonk_error *err) {
   vonk_file_id id;
   VONK_TRY(vonk_file_identify(model->path, &id, err));
   if (id.is_folder) {
-    return vonk_fail(err, VONK_UNSUPPORTED, "model '%s': is a folder, which has no sha256", model->path);
+    return vonk_fail(err, VONK_UNSUPPORTED,
+                     "model '%s': is a folder, which has no sha256", model->path);
   }
   return vonk_sha256_file(model->path, hex, err);
 }

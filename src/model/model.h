@@ -1,4 +1,5 @@
-/* Opened models: the process-wide cache, sessions, and the thread budget. The layer's only door. */
+/* Opened models: the process-wide cache, sessions, and the thread budget. The layer's
+ * only door. */
 #ifndef VONK_SRC_MODEL_H
 #define VONK_SRC_MODEL_H
 
@@ -10,9 +11,10 @@
 void vonk_model_retain(vonk_model *);
 const vonk_plugin *vonk_model_plugin(const vonk_model *);
 
-/* A session to run on: the model's one where the plug-in runs concurrently, else one that nobody else has until it is given
- * back. Made at first use. */
-vonk_status vonk_session_acquire(vonk_model *, vonk_plugin_session **out, vonk_error *err);
+/* A session to run on: the model's one where the plug-in runs concurrently, else one that
+ * nobody else has until it is given back. Made at first use. */
+vonk_status vonk_session_acquire(vonk_model *, vonk_plugin_session **out,
+                                 vonk_error *err);
 void vonk_session_give_back(vonk_model *, vonk_plugin_session *);
 
 /* "cpu", "cuda:1", ... */
@@ -22,15 +24,17 @@ void vonk_device_describe(vonk_device, char out[32]);
 /* Cores granted to the process: affinity mask and cgroup quota, at least 1 (cores.c). */
 uint32_t vonk_cores_granted(void);
 
-/* --- thread budget (budget.c) -------------------------------------------------------------------------------------
- * A job is work cut into pieces. `work` takes pieces until none is left; it runs on the calling thread at once, and on
- * helpers while fewer threads are active in the process than the budget allows. A helper looks at vonk_budget_is_crowded
- * between pieces and returns early when it is, so that callers that came later get their core. work returns true when no
- * piece is left, false when it returned early. */
+/* --- thread budget (budget.c)
+ * -------------------------------------------------------------------------------------
+ * A job is work cut into pieces. `work` takes pieces until none is left; it runs on the
+ * calling thread at once, and on helpers while fewer threads are active in the process
+ * than the budget allows. A helper looks at vonk_budget_is_crowded between pieces and
+ * returns early when it is, so that callers that came later get their core. work returns
+ * true when no piece is left, false when it returned early. */
 typedef bool (*vonk_budget_work)(void *arg, bool is_helper);
 
-/* Runs work with up to max_threads threads, the caller included; returns when all of them have left work. Returns the
- * largest number of threads that were in it at a time. */
+/* Runs work with up to max_threads threads, the caller included; returns when all of them
+ * have left work. Returns the largest number of threads that were in it at a time. */
 uint32_t vonk_budget_run(vonk_budget_work work, void *arg, uint32_t max_threads);
 bool vonk_budget_is_crowded(void);
 /* How many threads a job that starts now could have. */

@@ -1,4 +1,5 @@
-/* What vonk_model_open was asked for: the path with its optional content pin, the host's options and the plug-in's. */
+/* What vonk_model_open was asked for: the path with its optional content pin, the host's
+ * options and the plug-in's. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 #define PIN_DIGITS 64u
 
 /* Splits "model.onnx#sha256=<hex>" into path (to be freed) and pin. */
-static vonk_status split_pin(const char *text, char **path, char pin[65], vonk_error *err) {
+static vonk_status split_pin(const char *text, char **path, char pin[65],
+                             vonk_error *err) {
   const char *mark = strstr(text, PIN_MARK);
   VONK_TRY(vonk_new_string(text, path, err));
   pin[0] = '\0';
@@ -26,7 +28,9 @@ static vonk_status split_pin(const char *text, char **path, char pin[65], vonk_e
   pin[PIN_DIGITS] = '\0';
   if (!ok) {
     vonk_delete(*path);
-    return vonk_fail(err, VONK_INVALID, "model path '%s': the pin after %s must be 64 hex digits", text, PIN_MARK);
+    return vonk_fail(err, VONK_INVALID,
+                     "model path '%s': the pin after %s must be 64 hex digits", text,
+                     PIN_MARK);
   }
   return VONK_OK;
 }
@@ -36,7 +40,8 @@ static int compare_keys(const void *a, const void *b) {
 }
 
 /* Takes one option: a host key is used here, any other is kept for the plug-in. */
-static vonk_status take_option(const vonk_kv *option, vonk_open_request *out, vonk_error *err) {
+static vonk_status take_option(const vonk_kv *option, vonk_open_request *out,
+                               vonk_error *err) {
   if (option->key == NULL || option->value == NULL) {
     return vonk_fail(err, VONK_INVALID, "model options: an entry has no %s",
                      option->key == NULL ? "key" : "value");
@@ -52,12 +57,14 @@ static vonk_status take_option(const vonk_kv *option, vonk_open_request *out, vo
   return VONK_OK;
 }
 
-vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options, size_t n_options, vonk_open_request *out,
+vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options,
+                                    size_t n_options, vonk_open_request *out,
                                     vonk_error *err) {
   vonk_open_request request = {.device = {VONK_DEVICE_CPU, 0}};
   char *given = NULL;
   if (path == NULL || path[0] == '\0') {
-    return vonk_fail(err, VONK_INVALID, "model path: is empty: give the path of a model file");
+    return vonk_fail(err, VONK_INVALID,
+                     "model path: is empty: give the path of a model file");
   }
   vonk_status status = split_pin(path, &given, request.pin, err);
   if (status != VONK_OK) {
@@ -91,18 +98,22 @@ void vonk_open_request_clear(vonk_open_request *request) {
   *request = (vonk_open_request){0};
 }
 
-vonk_status vonk_open_request_check_pin(const vonk_open_request *request, vonk_error *err) {
+vonk_status vonk_open_request_check_pin(const vonk_open_request *request,
+                                        vonk_error *err) {
   if (request->pin[0] == '\0') {
     return VONK_OK;
   }
   if (request->file.is_folder) {
-    return vonk_fail(err, VONK_UNSUPPORTED, "model '%s': is a folder, and a #sha256 pin is for files", request->path);
+    return vonk_fail(err, VONK_UNSUPPORTED,
+                     "model '%s': is a folder, and a #sha256 pin is for files",
+                     request->path);
   }
   char hex[65];
   VONK_TRY(vonk_sha256_file(request->path, hex, err));
   if (strcmp(hex, request->pin) != 0) {
     return vonk_fail(err, VONK_MODEL,
-                     "model '%s': its content is not the pinned one: sha256 is %s, expected %s: it was changed or "
+                     "model '%s': its content is not the pinned one: sha256 is %s, "
+                     "expected %s: it was changed or "
                      "damaged; get the right file or a new pin",
                      request->path, hex, request->pin);
   }

@@ -1,0 +1,32 @@
+/* Rows that get no prediction: what the policy says happens, and why it happened. */
+#include "predict/plan.h"
+
+static vonk_status keep_message(call *c, int64_t row, const char *text, vonk_error *err) {
+  size_t size = 0;
+  while (text[size] != '\0') {
+    size++;
+  }
+  row_message m = {.row = row, .start = c->message_text.size, .size = size};
+  VONK_TRY(vonk_buffer_append(&c->message_text, text, size, err));
+  return vonk_buffer_append(&c->messages, &m, sizeof m, err);
+}
+
+vonk_status vonk_call_bad_row(call *c, int64_t row, int state, const vonk_error *why,
+                              vonk_error *err) {
+  const vonk_predictor *p = c->predictor;
+  bool is_null = state == ROW_NULL && p->nulls == VONK_NULLS_NULL;
+  if (!is_null && p->row_errors == VONK_ROWS_RAISE) {
+    vonk_error_copy(err, why);
+    vonk_error_set_row(err, row);
+    return why->code;
+  }
+  vonk_status status = VONK_OK;
+  c->state[row] = (uint8_t)(is_null ? ROW_NULL : ROW_BAD);
+  count(is_null ? &p->counters->null_rows : &p->counters->error_rows, 1);
+  if (p->row_errors == VONK_ROWS_REPORT) {
+    pthread_mutex_lock(&c->mutex);
+    status = keep_message(c, row, why->message, err);
+    pthread_mutex_unlock(&c->mutex);
+  }
+  return status;
+}
