@@ -61,7 +61,7 @@ def tidy(file: Path, key: str) -> str:
     command = [
         "clang-tidy",
         "-p",
-        str(build),
+        str(CACHE),
         "--quiet",
         "--warnings-as-errors=*",
         *EXTRA,
