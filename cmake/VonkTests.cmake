@@ -85,7 +85,6 @@ endif()
 # --- C tests --------------------------------------------------------------------------------------------------------
 # tests/<folder>/test_<name>.c is the test <folder>.test_<name>.
 file(GLOB VONK_C_TESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.c)
-file(GLOB VONK_PROGRAM_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/program/test_*.py)
 foreach(source IN LISTS VONK_C_TESTS)
   get_filename_component(name ${source} NAME_WE)
   get_filename_component(folder ${source} DIRECTORY)
@@ -100,20 +99,43 @@ foreach(source IN LISTS VONK_C_TESTS)
   endif()
 endforeach()
 
-# --- the program ----------------------------------------------------------------------------------------------------
-if(TARGET vonk_cli)
-  if(VONK_PROGRAM_PYTESTS)
-    if(NOT VONK_PYTHON)
-      message(FATAL_ERROR ".venv/bin/python3: missing, and tests/program needs it: run 'make setup'")
-    endif()
-    foreach(source IN LISTS VONK_PROGRAM_PYTESTS)
-      get_filename_component(name ${source} NAME_WE)
-      vonk_add_test(program.${name} ${VONK_PYTHON} -m pytest -q -p no:cacheprovider ${source})
-      set_property(TEST program.${name} APPEND PROPERTY ENVIRONMENT
-                   "VONK_PROGRAM=${PROJECT_BINARY_DIR}/bin/vonk" "VONK_MOCK_DIR=${VONK_MOCK_FOLDER}"
-                   "VONK_TEST_PLUGIN_DIR=${VONK_PLUGIN_FOLDER}" "VONK_TEST_SANITIZE=${VONK_SANITIZE}")
-    endforeach()
+# --- tests in Python of what the build tree holds: the program (as a child process), a plug-in (through ctypes) ----
+# tests/python and tests/tools are about the installed wheel and about our tools: tools/test.sh runs those.
+file(GLOB VONK_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.py)
+list(FILTER VONK_PYTESTS EXCLUDE REGEX "/tests/(python|tools)/")
+if(VONK_PYTESTS AND NOT VONK_PYTHON)
+  message(FATAL_ERROR ".venv/bin/python3: missing, and ctest runs tests in Python: run 'make deps'")
+endif()
+# An instrumented plug-in can only be opened by a process that started with the sanitizer's library.
+set(VONK_PRELOAD "")
+if(VONK_SANITIZE MATCHES "address")
+  execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libasan.so
+                  OUTPUT_VARIABLE VONK_PRELOAD OUTPUT_STRIP_TRAILING_WHITESPACE)
+endif()
+foreach(source IN LISTS VONK_PYTESTS)
+  get_filename_component(name ${source} NAME_WE)
+  get_filename_component(folder ${source} DIRECTORY)
+  get_filename_component(folder ${folder} NAME)
+  if(folder STREQUAL "program" AND NOT TARGET vonk_cli)
+    continue()
   endif()
+  vonk_add_test(${folder}.${name} ${VONK_PYTHON} -m pytest -q -p no:cacheprovider ${source})
+  set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT
+    "VONK_BUILD_DIR=${PROJECT_BINARY_DIR}" "VONK_PROGRAM=${PROJECT_BINARY_DIR}/bin/vonk"
+    "VONK_MOCK_DIR=${VONK_MOCK_FOLDER}" "VONK_TEST_PLUGIN_DIR=${VONK_PLUGIN_FOLDER}"
+    "VONK_TEST_SANITIZE=${VONK_SANITIZE}")
+  if(NOT folder STREQUAL "program" AND VONK_PRELOAD)
+    # Leaks are those of the interpreter here; the C tests look for ours.
+    set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT
+      "LD_PRELOAD=${VONK_PRELOAD}" "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1")
+  endif()
+  if(NOT folder STREQUAL "program" AND VONK_SANITIZE MATCHES "thread")
+    set_property(TEST ${folder}.${name} PROPERTY DISABLED TRUE) # the interpreter cannot run under this one
+  endif()
+endforeach()
+
+# --- plug-ins against the interface's rules ---------------------------------------------------------------------------
+if(TARGET vonk_cli)
   if(TARGET vonk_onnx)
     vonk_add_test(conformance.onnx vonk_cli plugins --conformance $<TARGET_FILE:vonk_onnx>)
   endif()
