@@ -1,4 +1,5 @@
 /* Changes the locale of the process when it is loaded. */
+#define _POSIX_C_SOURCE 200809L
 #include <locale.h>
 
 #include "mock.h"
