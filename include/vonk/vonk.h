@@ -139,8 +139,8 @@ VONK_API void vonk_predictor_columns(const vonk_predictor *, const int64_t **ind
 
 /* One batch: a struct array of the bound schema in, a struct array of the same length out; row i of out belongs to row i
  * of rows. rows is borrowed for the call, *out is filled with its own release. On failure *out is untouched and err->row is
- * the first bad row of the batch, if it was a row's fault. Runs micro-batches on the calling thread; helper threads join
- * while the process's thread budget has room. */
+ * the row at fault, counted in this batch, if it was a row's fault. Runs micro-batches on the calling thread; helper threads
+ * join while the process's thread budget has room. */
 VONK_API vonk_status vonk_predict(const vonk_predictor *, const struct ArrowArray *rows, struct ArrowArray *out,
                                   vonk_error *err);
 
