@@ -246,22 +246,23 @@ static vonk_status new_children(const walk *at, vonk_column *out, vonk_error *er
   return VONK_OK;
 }
 
+static vonk_status need_items(const walk *at, int64_t end, vonk_error *err) {
+  const struct ArrowArray *child = at->array->children[0];
+  if (child == NULL || end <= child->length) return VONK_OK;
+  return vonk_place_fail(&at->place, err, VONK_INVALID,
+                         "needs elements up to %" PRId64 ", but its child has %" PRId64,
+                         end, child->length);
+}
+
 /* The one child of a list: the whole array, of which `reached` is looked at. */
 static vonk_status view_item(const walk *at, reach reached, vonk_column *out,
                              vonk_error *err) {
   const struct ArrowArray *child = at->array->children[0];
-  const int64_t length = child == NULL ? 0 : child->length;
-  if (child != NULL &&
-      (reached.first > length || reached.count > length - reached.first)) {
-    return vonk_place_fail(&at->place, err, VONK_INVALID,
-                           "needs elements up to %" PRId64 ", but its child has %" PRId64,
-                           reached.first + reached.count, length);
-  }
   VONK_TRY(new_children(at, out, err));
   const walk item = {
       .array = child,
       .place = {.parent = &at->place, .type = &at->place.type->children[0]},
-      .length = length,
+      .length = child == NULL ? 0 : child->length,
       .reach = reached};
   return view(&item, &out->children[0], err);
 }
@@ -269,6 +270,7 @@ static vonk_status view_item(const walk *at, reach reached, vonk_column *out,
 static vonk_status view_list(const walk *at, vonk_column *out, vonk_error *err) {
   reach items;
   VONK_TRY(view_offsets(at, out, &items, err));
+  VONK_TRY(need_items(at, items.first + items.count, err));
   return view_item(at, items, out, err);
 }
 
@@ -281,27 +283,38 @@ static vonk_status fail_list_view(const walk *at, int64_t i, int64_t start, int6
                          start, count, i);
 }
 
-/* A NULL row's offset and size may be anything. */
-static vonk_status view_list_view(const walk *at, vonk_column *out, vonk_error *err) {
+/* A NULL row's offset and size may be anything; an empty list must lie in the child too,
+ * but leads nowhere. */
+static vonk_status reach_of_list_views(const walk *at, const vonk_column *out,
+                                       reach *items, vonk_error *err) {
   int64_t low = INT64_MAX;
   int64_t high = 0;
-  if (at->length > 0) {
-    VONK_TRY(need_buffer(at, 1, "offsets", err));
-    VONK_TRY(need_buffer(at, 2, "sizes", err));
-    out->offsets = at->array->buffers[1];
-    out->sizes = at->array->buffers[2];
-  }
+  int64_t end = 0;
   for (int64_t i = at->reach.first; i < at->reach.first + at->reach.count; i++) {
     int64_t start, count;
     if (vonk_column_is_null(out, i)) continue;
     vonk_column_list_at(out, i, &start, &count);
     if (start < 0 || count < 0 || start > INT64_MAX - count)
       return fail_list_view(at, i, start, count, err);
+    if (start + count > end) end = start + count;
     if (count == 0) continue;
     if (start < low) low = start;
     if (start + count > high) high = start + count;
   }
-  return view_item(at, high == 0 ? (reach){0, 0} : (reach){low, high - low}, out, err);
+  *items = high == 0 ? (reach){0, 0} : (reach){low, high - low};
+  return need_items(at, end, err);
+}
+
+static vonk_status view_list_view(const walk *at, vonk_column *out, vonk_error *err) {
+  reach items;
+  if (at->length > 0) {
+    VONK_TRY(need_buffer(at, 1, "offsets", err));
+    VONK_TRY(need_buffer(at, 2, "sizes", err));
+    out->offsets = at->array->buffers[1];
+    out->sizes = at->array->buffers[2];
+  }
+  VONK_TRY(reach_of_list_views(at, out, &items, err));
+  return view_item(at, items, out, err);
 }
 
 static vonk_status view_fixed_list(const walk *at, vonk_column *out, vonk_error *err) {

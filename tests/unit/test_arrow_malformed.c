@@ -174,6 +174,7 @@ static void test_list_views_malformed(void **state) {
        "neither may be negative, nor the "
        "end overflow"},
       {11, 2, "column 'x': needs elements up to 13, but its child has 12"},
+      {13, 0, "column 'x': needs elements up to 13, but its child has 12"},
       {INT64_MAX - 1, 1,
        "column 'x': needs elements up to 9223372036854775807, but its child has 12"},
   };
