@@ -8,58 +8,79 @@
 
 #include "cli/trial.h"
 
-static const struct {
+typedef struct conformance_check {
   const char *name;
   void (*check)(trial *);
-  bool is_base; /* the checks below it mean nothing without it */
-} checks[] = {
-    {"loading: entry function", check_load, true},
-    {"loading: table", check_table, true},
-    {"loading: starts no thread", check_load_threads, false},
-    {"recognise", check_recognise, false},
-    {"runtime", check_runtime, true},
-    {"errors of open_model", check_errors, false},
-    {"model: description", check_model, true},
-    {"run: results as described", check_run, true},
-    {"run: same input, same output", check_determinism, false},
-    {"run: several threads", check_threads, false},
-    {"run: outputs where the host says", check_preallocated, false},
-    {"run: place of a wrong shape", check_wrong_place, false},
-    {"run: outputs not wanted", check_unwanted, false},
-    {"run: unaligned inputs", check_unaligned, false},
-    {"run: inputs only read", check_read_only, false},
-    {"run: requests to stop", check_cancel, false},
-    {"outputs outlive their session", check_lifetimes, false},
-    {"memory: 200 models", check_memory, false},
-    {"leaves floating-point mode", check_float_mode, false},
-    {"leaves signal handlers", check_signals, false},
-    {"leaves locale and folder", check_locale, false},
-    {"prints nothing", check_quiet, false},
-    {"starts no process", check_processes, false},
-    {"writes no file", check_folder, false},
+  void (*needs)(
+      trial *); /* a check above that says the same fault more plainly; NULL = none */
+  bool is_base; /* those below mean nothing without it */
+} conformance_check;
+
+static const conformance_check checks[] = {
+    {"loading: entry function", check_load, NULL, true},
+    {"loading: table", check_table, NULL, true},
+    {"loading: starts no thread", check_load_threads, NULL, false},
+    {"recognise", check_recognise, NULL, false},
+    {"runtime", check_runtime, NULL, true},
+    {"errors of open_model", check_errors, NULL, false},
+    {"model: description", check_model, NULL, true},
+    {"run: results as described", check_run, NULL, true},
+    {"leaves floating-point mode", check_float_mode, NULL, false},
+    {"leaves signal handlers", check_signals, NULL, false},
+    {"leaves locale and folder", check_locale, NULL, false},
+    {"prints nothing", check_quiet, NULL, false},
+    {"starts no process", check_processes, NULL, false},
+    {"writes no file", check_folder, NULL, false},
+    {"memory: 200 models", check_memory, NULL, false},
+    {"run: requests to stop", check_cancel, NULL, false},
+    {"run: same input, same output", check_determinism, check_float_mode, false},
+    {"run: several threads", check_threads, check_determinism, false},
+    {"run: outputs where the host says", check_preallocated, check_determinism, false},
+    {"run: place of a wrong shape", check_wrong_place, check_preallocated, false},
+    {"run: outputs not wanted", check_unwanted, check_determinism, false},
+    {"run: unaligned inputs", check_unaligned, check_determinism, false},
+    {"run: inputs only read", check_read_only, check_unaligned, false},
+    {"outputs outlive their session", check_lifetimes, check_determinism, false},
 };
+enum { N_CHECKS = sizeof(checks) / sizeof(checks[0]) };
+
+/* Whether the check that number i needs was passed, or was skipped for a reason of its
+ * own. */
+static bool is_worthwhile(size_t i, const bool *failed, vonk_text *reason) {
+  for (size_t j = 0; j < i; j++) {
+    if (checks[j].check == checks[i].needs && failed[j]) {
+      vonk_text_add(reason, "needs '%s'", checks[j].name);
+      return false;
+    }
+  }
+  return true;
+}
 
 int vonk_cli_conformance(const char *path, const char *model_or_null, FILE *out) {
   static const char *const words[] = {"ok     ", "FAILED ", "skipped", "FAILED "};
   unsigned counts[4] = {0};
-  size_t n = sizeof(checks) / sizeof(checks[0]);
-  bool go_on = true;
+  bool failed[N_CHECKS] = {false}, go_on = true;
   size_t i = 0;
-  for (; go_on && i < n; i++) {
+  for (; go_on && i < N_CHECKS; i++) {
     vonk_text reason = {0};
-    trial_verdict verdict = trial_start(path, model_or_null, checks[i].check, &reason);
+    trial_verdict verdict = TRIAL_SKIPPED;
+    failed[i] =
+        true; /* what needs a check that was not worthwhile is not worthwhile either */
+    if (is_worthwhile(i, failed, &reason)) {
+      verdict = trial_start(path, model_or_null, checks[i].check, &reason);
+      failed[i] = verdict == TRIAL_FAILED || verdict == TRIAL_HUNG;
+    }
     counts[verdict]++;
     fprintf(out, "%s %s%s%s\n", words[verdict], checks[i].name,
             verdict == TRIAL_PASSED ? "" : ": ", reason.data);
     fflush(out);
-    bool failed = verdict == TRIAL_FAILED || verdict == TRIAL_HUNG;
-    go_on = verdict != TRIAL_HUNG && !(failed && checks[i].is_base);
+    go_on = verdict != TRIAL_HUNG && !(failed[i] && checks[i].is_base);
   }
   unsigned n_failed = counts[TRIAL_FAILED] + counts[TRIAL_HUNG];
   fprintf(out, "%s: %u ok, %u failed, %u skipped", path, counts[TRIAL_PASSED], n_failed,
           counts[TRIAL_SKIPPED]);
-  if (i < n) {
-    fprintf(out, ", %zu not tried", n - i);
+  if (i < N_CHECKS) {
+    fprintf(out, ", %zu not tried", N_CHECKS - i);
   }
   fputc('\n', out);
   return n_failed == 0 ? 0 : 1;

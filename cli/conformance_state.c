@@ -197,12 +197,12 @@ static void compare_files(trial *t, const char *when) {
     for (size_t j = 0; before == NULL && j < n_files_before; j++) {
       before = strcmp(files_before[j].name, now->name) == 0 ? &files_before[j] : NULL;
     }
-    EXPECT(t, before != NULL, "%s/%s was made by the end of %s", model_folder, now->name,
+    EXPECT(t, before != NULL, "%s%s was made by the end of %s", model_folder, now->name,
            when);
     EXPECT(t,
            before->size == now->size && before->changed.tv_sec == now->changed.tv_sec &&
                before->changed.tv_nsec == now->changed.tv_nsec,
-           "%s/%s was changed by the end of %s", model_folder, now->name, when);
+           "%s%s was changed by the end of %s", model_folder, now->name, when);
   }
   EXPECT(t, n == n_files_before, "%s: had %zu files and has %zu after %s", model_folder,
          n_files_before, n, when);
@@ -215,8 +215,8 @@ void check_folder(trial *t) {
   char *absolute;
   vonk_error err = VONK_ERROR_INIT;
   EXPECT(t, vonk_path_resolve(t->model, &absolute, &err) == VONK_OK, "%s", err.message);
-  *strrchr(absolute, '/') = '\0';
-  snprintf(model_folder, sizeof(model_folder), "%s/", absolute);
+  strrchr(absolute, '/')[1] = '\0';
+  snprintf(model_folder, sizeof(model_folder), "%s", absolute);
   n_files_before = list_files(t, files_before);
   use_plugin(t, compare_files);
 }

@@ -67,6 +67,16 @@ static void count_free(void *ctx, void *pointer) {
 static trial *forking_trial;
 static void count_fork(void) { forking_trial->forks++; }
 
+/* In the words of the library's loader, which knows other versions of the interface. */
+static noreturn void fail_without_entry(trial *t) {
+  vonk_error err = VONK_ERROR_INIT;
+  const vonk_plugin *plugin;
+  (void)vonk_plugin_find(t->path, &plugin, &err);
+  size_t size = strlen(t->path);
+  bool named = strncmp(err.message, t->path, size) == 0;
+  trial_fail(t, "%s", named ? err.message + size + 2 : err.message);
+}
+
 void trial_load(trial *t) {
   if (t->host.ctx != NULL) {
     return;
@@ -80,7 +90,9 @@ void trial_load(trial *t) {
   void *handle = dlopen(t->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   EXPECT(t, handle != NULL, "dlopen: %s", dlerror());
   void *symbol = dlsym(handle, VONK_PLUGIN_ENTRY_V1);
-  EXPECT(t, symbol != NULL, "does not export '%s'", VONK_PLUGIN_ENTRY_V1);
+  if (symbol == NULL) {
+    fail_without_entry(t);
+  }
   vonk_plugin_init_v1_fn init;
   memcpy(&init, &symbol, sizeof(init));
   struct {
