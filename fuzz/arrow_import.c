@@ -159,7 +159,7 @@ static int64_t declared_elements(const struct ArrowArray *array) {
  * that are merely too big for us might not be, so that there must be no buffer. */
 static void *stand_in(source *in, const struct ArrowArray *array) {
   const bool absurd = array->length < 0 || array->offset < 0 ||
-                      array->length > INT64_MAX / 16 || array->offset > INT64_MAX / 16;
+                      (uint64_t)array->length + (uint64_t)array->offset >= SIZE_MAX / 16;
   return absurd ? block(in, 1) : NULL;
 }
 

@@ -60,11 +60,6 @@ static vonk_status check_parts(const walk *at, vonk_error *err) {
   const kind_row *kind = &kinds[type->kind];
   const bool is_dictionary = type->kind == VONK_TYPE_DICTIONARY;
   const int64_t n_children = is_dictionary ? 0 : type->n_children;
-  if (array == NULL || array->release == NULL) {
-    return vonk_place_fail(
-        &at->place, err, VONK_INVALID, "has %s",
-        array == NULL ? "no array (NULL)" : "an array that was released");
-  }
   if (array->n_buffers != kind->n_buffers) {
     return vonk_place_fail(&at->place, err, VONK_INVALID,
                            "is %s with %" PRId64 " buffers: expected %d", kind->words,
@@ -103,8 +98,7 @@ static vonk_status check_lengths(const walk *at, vonk_error *err) {
                            ": neither may be negative",
                            array->length, array->offset);
   }
-  if (array->length > INT64_MAX / 16 || array->offset > INT64_MAX / 16 ||
-      (uint64_t)array->length + (uint64_t)array->offset >= SIZE_MAX / 16) {
+  if ((uint64_t)array->length + (uint64_t)array->offset >= SIZE_MAX / 16) {
     return vonk_place_fail(&at->place, err, VONK_INVALID,
                            "has length %" PRId64 " and offset %" PRId64
                            ": more than memory can hold",
@@ -232,7 +226,7 @@ static vonk_status view_value(const walk *at, vonk_column *out, vonk_error *err)
 }
 
 static vonk_status view_text(const walk *at, vonk_column *out, vonk_error *err) {
-  reach bytes;
+  reach bytes = {0, 0};
   VONK_TRY(view_offsets(at, out, &bytes, err));
   if (bytes.count > 0) VONK_TRY(need_buffer(at, 2, "data", err));
   out->values = at->array->buffers[2];
@@ -268,7 +262,7 @@ static vonk_status view_item(const walk *at, reach reached, vonk_column *out,
 }
 
 static vonk_status view_list(const walk *at, vonk_column *out, vonk_error *err) {
-  reach items;
+  reach items = {0, 0};
   VONK_TRY(view_offsets(at, out, &items, err));
   VONK_TRY(need_items(at, items.first + items.count, err));
   return view_item(at, items, out, err);
@@ -306,7 +300,7 @@ static vonk_status reach_of_list_views(const walk *at, const vonk_column *out,
 }
 
 static vonk_status view_list_view(const walk *at, vonk_column *out, vonk_error *err) {
-  reach items;
+  reach items = {0, 0};
   if (at->length > 0) {
     VONK_TRY(need_buffer(at, 1, "offsets", err));
     VONK_TRY(need_buffer(at, 2, "sizes", err));
@@ -399,6 +393,13 @@ static vonk_status view(const walk *at, vonk_column *out, vonk_error *err) {
       [VONK_TYPE_DICTIONARY] = view_dictionary,
       [VONK_TYPE_NULL] = view_null,
   };
+  if (at->array == NULL) {
+    return vonk_place_fail(&at->place, err, VONK_INVALID, "has no array (NULL)");
+  }
+  if (at->array->release == NULL) {
+    return vonk_place_fail(&at->place, err, VONK_INVALID,
+                           "has an array that was released");
+  }
   VONK_TRY(check_parts(at, err));
   VONK_TRY(check_lengths(at, err));
   out->type = at->place.type;

@@ -176,17 +176,18 @@ typedef void (*convert_loop)(const uint8_t *restrict source, uint8_t *restrict t
 #define PAIRS(X)                                                                         \
   X(F16, BF16)                                                                           \
   X(F16, F32)                                                                            \
-  X(F16, F64) X(BF16, F16) X(BF16, F32) X(BF16, F64) X(F32, F16) X(F32, BF16)            \
-      X(F32, F64) X(F64, F16) X(F64, BF16) X(F64, F32) X(I8, F16) X(I8, BF16) X(I8, F32) \
-          X(I8, F64) X(I8, I16) X(I8, I32) X(I8, I64) X(I16, F32) X(I16, F64)            \
-              X(I16, I32) X(I16, I64) X(I32, F64) X(I32, I64) X(U8, F16) X(U8, BF16)     \
-                  X(U8, F32) X(U8, F64) X(U8, I16) X(U8, I32) X(U8, I64) X(U8, U16)      \
-                      X(U8, U32) X(U8, U64) X(U16, F32) X(U16, F64) X(U16, I32)          \
-                          X(U16, I64) X(U16, U32) X(U16, U64) X(U32, F64) X(U32, I64)    \
-                              X(U32, U64) X(BOOL8, F16) X(BOOL8, BF16) X(BOOL8, F32)     \
-                                  X(BOOL8, F64) X(BOOL8, I8) X(BOOL8, I16) X(BOOL8, I32) \
-                                      X(BOOL8, I64) X(BOOL8, U8) X(BOOL8, U16)           \
-                                          X(BOOL8, U32) X(BOOL8, U64)
+  X(F16, F64)                                                                            \
+  X(BF16, F16)                                                                           \
+  X(BF16, F32) X(BF16, F64) X(F32, F16) X(F32, BF16) X(F32, F64) X(F64, F16)             \
+      X(F64, BF16) X(F64, F32) X(I8, F16) X(I8, BF16) X(I8, F32) X(I8, F64) X(I8, I16)   \
+          X(I8, I32) X(I8, I64) X(I16, F32) X(I16, F64) X(I16, I32) X(I16, I64)          \
+              X(I32, F64) X(I32, I64) X(U8, F16) X(U8, BF16) X(U8, F32) X(U8, F64)       \
+                  X(U8, I16) X(U8, I32) X(U8, I64) X(U8, U16) X(U8, U32) X(U8, U64)      \
+                      X(U16, F32) X(U16, F64) X(U16, I32) X(U16, I64) X(U16, U32)        \
+                          X(U16, U64) X(U32, F64) X(U32, I64) X(U32, U64) X(BOOL8, F16)  \
+                              X(BOOL8, BF16) X(BOOL8, F32) X(BOOL8, F64) X(BOOL8, I8)    \
+                                  X(BOOL8, I16) X(BOOL8, I32) X(BOOL8, I64) X(BOOL8, U8) \
+                                      X(BOOL8, U16) X(BOOL8, U32) X(BOOL8, U64)
 
 /* memcpy of one element is a plain load or store to the compiler, without a promise of
  * alignment. */
