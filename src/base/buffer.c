@@ -60,6 +60,11 @@ void vonk_buffer_release(vonk_buffer *buffer) {
 
 void vonk_text_add(vonk_text *text, const char *format, ...) {
   static const char cut[] = "...";
+  enum { CHARACTER_MAX = 4 };
+  if (text->size + CHARACTER_MAX >= sizeof(text->data) &&
+      strcmp(text->data + text->size - (sizeof(cut) - 1), cut) == 0) {
+    return; /* it was cut before */
+  }
   size_t room = sizeof(text->data) - text->size;
   va_list args;
   va_start(args, format);
@@ -73,8 +78,7 @@ void vonk_text_add(vonk_text *text, const char *format, ...) {
     text->size += (size_t)written;
     return;
   }
-  /* Back to where a character starts, with room for the dots. Text that is full already
-   * ends with them. */
+  /* Back to where a character starts, with room for the dots. */
   size_t end = sizeof(text->data) - sizeof(cut);
   while (end > 0 && ((uint8_t)text->data[end] & 0xC0) == 0x80) {
     end--;
