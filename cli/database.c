@@ -1,0 +1,186 @@
+/* libduckdb, found and opened at run time.
+ *
+ * How it works: VONK_LIBDUCKDB, else what paths.conf says under "duckdb", else
+ * PREFIX/lib/vonk/libduckdb.so, else the dynamic linker's libduckdb.so; the first that
+ * exists must work. Each function in VONK_DUCKDB_FUNCTIONS is looked up into the table
+ * that DuckDB's header declares for extensions, so code written for an extension runs
+ * here unchanged. */
+#define _GNU_SOURCE /* secure_getenv */
+#include "cli/database.h"
+
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "plugin/plugin.h"
+
+DUCKDB_EXTENSION_GLOBAL
+
+enum { MAX_PATH_BYTES = 4096 };
+
+static vonk_status fill_table(void *library, const char *path, vonk_error *err) {
+  void *symbol;
+#define LOAD(name)                                                                      \
+  symbol = dlsym(library, "duckdb_" #name);                                             \
+  if (symbol == NULL) {                                                                 \
+    return vonk_fail(err, VONK_UNSUPPORTED,                                             \
+                     "%s: has no function duckdb_%s: vonk needs DuckDB 1.5.6 or later", \
+                     path, #name);                                                      \
+  }                                                                                     \
+  memcpy(&duckdb_##name, &symbol, sizeof(symbol));
+  VONK_DUCKDB_FUNCTIONS(LOAD)
+#undef LOAD
+  return VONK_OK;
+}
+
+/* Opens one candidate; *library stays NULL if there is no such file. */
+static vonk_status try_open(const char *path, void **library, vonk_error *err) {
+  if (strchr(path, '/') != NULL && access(path, F_OK) != 0) {
+    return VONK_OK;
+  }
+  *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (*library == NULL && strchr(path, '/') != NULL) {
+    return vonk_fail(err, VONK_UNSUPPORTED, "%s: cannot be loaded: %s", path, dlerror());
+  }
+  return *library == NULL ? VONK_OK : fill_table(*library, path, err);
+}
+
+vonk_status vonk_cli_duckdb_load(vonk_error *err) {
+  char beside[MAX_PATH_BYTES + 32], folder[MAX_PATH_BYTES];
+  VONK_TRY(vonk_own_folder(folder, sizeof(folder), err));
+  (void)snprintf(beside, sizeof(beside), "%s/../lib/vonk/libduckdb.so", folder);
+  const char *named = secure_getenv("VONK_LIBDUCKDB");
+  const char *recorded = vonk_paths_get("duckdb");
+  const char *places[] = {named, recorded, beside, "libduckdb.so"};
+  static const char *const origins[] = {"VONK_LIBDUCKDB", "paths.conf",
+                                        "beside the program", "the system"};
+  vonk_text searched = {.size = 0};
+  for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+    void *library = NULL;
+    if (places[i] == NULL || places[i][0] == '\0') {
+      vonk_text_add(&searched, "%s%s: not set", i == 0 ? "" : "; ", origins[i]);
+      continue;
+    }
+    VONK_TRY(try_open(places[i], &library, err));
+    if (library != NULL) {
+      return VONK_OK;
+    }
+    vonk_text_add(&searched, "%s%s: no %s", i == 0 ? "" : "; ", origins[i], places[i]);
+  }
+  return vonk_fail(err, VONK_UNSUPPORTED,
+                   "DuckDB, which reads and writes tables, is not installed (searched: "
+                   "%s): run 'make setup', or set "
+                   "VONK_LIBDUCKDB to the path of a libduckdb.so",
+                   searched.data);
+}
+
+vonk_status vonk_cli_database_open(duckdb_database *out, vonk_error *err) {
+  /* One thread: DuckDB then works only on the threads that call it. */
+  static const char *const settings[][2] = {{"threads", "1"},
+                                            {"autoinstall_known_extensions", "false"},
+                                            {"autoload_known_extensions", "false"},
+                                            {"temp_directory", ""}};
+  duckdb_config config;
+  if (duckdb_create_config(&config) != DuckDBSuccess) {
+    return vonk_fail_nomem(err, 0);
+  }
+  vonk_status status = VONK_OK;
+  for (size_t i = 0; status == VONK_OK && i < sizeof(settings) / sizeof(settings[0]);
+       i++) {
+    if (duckdb_set_config(config, settings[i][0], settings[i][1]) != DuckDBSuccess) {
+      status =
+          vonk_fail(err, VONK_UNSUPPORTED,
+                    "DuckDB %s: has no setting '%s': vonk needs DuckDB 1.5.6 or later",
+                    duckdb_library_version(), settings[i][0]);
+    }
+  }
+  char *message = NULL;
+  if (status == VONK_OK &&
+      duckdb_open_ext(NULL, out, config, &message) != DuckDBSuccess) {
+    status = vonk_cli_duckdb_fail(err, VONK_BACKEND, "DuckDB", message);
+    duckdb_free(message);
+  }
+  duckdb_destroy_config(&config);
+  return status;
+}
+
+/* --- SQL text
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static void add_bytes(vonk_cli_sql *sql, const char *bytes, size_t n) {
+  if (sql->status == VONK_OK) {
+    sql->status = vonk_buffer_append(&sql->buffer, bytes, n, NULL);
+  }
+  if (sql->status == VONK_OK &&
+      (sql->status = vonk_buffer_reserve(&sql->buffer, 1, NULL)) == VONK_OK) {
+    sql->buffer.data[sql->buffer.size] = '\0';
+  }
+}
+
+void vonk_cli_sql_add(vonk_cli_sql *sql, const char *text) {
+  add_bytes(sql, text, strlen(text));
+}
+
+void vonk_cli_sql_number(vonk_cli_sql *sql, uint64_t value) {
+  char digits[24];
+  (void)snprintf(digits, sizeof(digits), "%" PRIu64, value);
+  vonk_cli_sql_add(sql, digits);
+}
+
+static void add_quoted(vonk_cli_sql *sql, const char *text, char quote) {
+  add_bytes(sql, &quote, 1);
+  for (; *text != '\0'; text++) {
+    if (*text == quote) {
+      add_bytes(sql, &quote, 1);
+    }
+    add_bytes(sql, text, 1);
+  }
+  add_bytes(sql, &quote, 1);
+}
+
+void vonk_cli_sql_text(vonk_cli_sql *sql, const char *text) {
+  add_quoted(sql, text, '\'');
+}
+void vonk_cli_sql_name(vonk_cli_sql *sql, const char *name) {
+  add_quoted(sql, name, '"');
+}
+
+vonk_status vonk_cli_sql_check(const vonk_cli_sql *sql, vonk_error *err) {
+  return sql->status == VONK_OK ? VONK_OK : vonk_fail_nomem(err, sql->buffer.size);
+}
+
+const char *vonk_cli_sql_get(const vonk_cli_sql *sql) {
+  return sql->buffer.data == NULL ? "" : (const char *)sql->buffer.data;
+}
+
+void vonk_cli_sql_release(vonk_cli_sql *sql) { vonk_buffer_release(&sql->buffer); }
+
+/* --- messages
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+vonk_status vonk_cli_duckdb_fail(vonk_error *err, vonk_status code, const char *what,
+                                 const char *message) {
+  if (message == NULL) {
+    return vonk_fail(err, code, "%s: failed without a reason", what);
+  }
+  /* "Binder Error: ...": the class says nothing to a user. */
+  const char *text = strstr(message, " Error: ");
+  text = text != NULL && text - message < 32 ? text + strlen(" Error: ") : message;
+  char line[900];
+  size_t n = 0;
+  for (; *text != '\0' && n + 1 < sizeof(line) && strncmp(text, "\n\nLINE", 6) != 0 &&
+         strncmp(text, "\nLINE", 5) != 0;
+       text++) {
+    line[n++] = *text == '\n' ? ' ' : *text;
+  }
+  while (n > 0 && line[n - 1] == ' ') {
+    n--;
+  }
+  line[n] = '\0';
+  return vonk_fail(err, code, "%s: %s", what, line);
+}

@@ -1,0 +1,437 @@
+/* The plan of `vonk run`: from the inputs' columns and the command line to one SELECT and
+ * one predictor.
+ *
+ * How it works. A prepared SELECT * tells the columns and their types without reading
+ * rows. Every column that a tensor could be made of is offered to the predictor, and of
+ * the others those that the command line or a name asks for, so that the refusal says
+ * why. The predictor says which it reads; the SELECT then names only the kept and the
+ * read ones, and the predictor is made once more for exactly these. */
+#define _DEFAULT_SOURCE /* strsep */
+#include "cli/plan.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+/* --- columns
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static size_t count_casts(const vonk_cli_mapping *mappings, size_t n) {
+  size_t casts = 0;
+  for (size_t i = 0; i < n; i++) {
+    for (size_t j = 0; j < mappings[i].n_parts; j++) {
+      casts += mappings[i].parts[j].cast != NULL;
+    }
+  }
+  return casts;
+}
+
+/* "s"."f"::FLOAT */
+static void add_cast(const vonk_cli_part *part, vonk_cli_sql *sql) {
+  vonk_cli_sql_add(sql, "CAST(");
+  vonk_cli_sql_name(sql, part->column);
+  vonk_cli_sql_add(sql, " AS ");
+  vonk_cli_sql_add(sql, part->cast);
+  vonk_cli_sql_add(sql, ")");
+}
+
+static void add_casts(const vonk_cli_mapping *mappings, size_t n, vonk_cli_sql *sql) {
+  for (size_t i = 0; i < n; i++) {
+    for (size_t j = 0; j < mappings[i].n_parts; j++) {
+      if (mappings[i].parts[j].cast != NULL) {
+        vonk_cli_sql_add(sql, ", ");
+        add_cast(&mappings[i].parts[j], sql);
+        vonk_cli_sql_add(sql, " AS ");
+        vonk_cli_sql_name(sql, mappings[i].parts[j].name);
+      }
+    }
+  }
+}
+
+static vonk_status set_expressions(const vonk_cli_mapping *mappings, size_t n,
+                                   vonk_cli_plan *plan, vonk_error *err) {
+  size_t at = plan->n_input_columns;
+  for (size_t i = 0; i < n; i++) {
+    for (size_t j = 0; j < mappings[i].n_parts; j++) {
+      if (mappings[i].parts[j].cast != NULL) {
+        vonk_cli_sql sql = {.status = VONK_OK};
+        add_cast(&mappings[i].parts[j], &sql);
+        vonk_status status = vonk_cli_sql_check(&sql, err);
+        if (status == VONK_OK) {
+          status =
+              vonk_new_string(vonk_cli_sql_get(&sql), &plan->columns[at].expression, err);
+        }
+        vonk_cli_sql_release(&sql);
+        VONK_TRY(status);
+        at++;
+      }
+    }
+  }
+  return VONK_OK;
+}
+
+static vonk_status describe_columns(duckdb_prepared_statement statement,
+                                    vonk_cli_plan *plan, vonk_error *err) {
+  size_t n = duckdb_prepared_statement_column_count(statement);
+  VONK_TRY(vonk_new(n, sizeof(*plan->columns), &plan->columns, err));
+  for (size_t i = 0; i < n; i++) {
+    vonk_cli_column *c = &plan->columns[i];
+    plan->n_columns = i + 1;
+    const char *name = duckdb_prepared_statement_column_name(statement, i);
+    vonk_status status = vonk_new_string(name, &c->name, err);
+    duckdb_free((void *)(uintptr_t)name);
+    VONK_TRY(status);
+    c->logical = duckdb_prepared_statement_column_logical_type(statement, i);
+    VONK_TRY(vonk_duckdb_type_parse(c->logical, c->name, &c->type, err));
+  }
+  return VONK_OK;
+}
+
+static vonk_status read_columns(const vonk_cli_plan_request *r,
+                                const vonk_cli_mapping *mappings, size_t n,
+                                vonk_cli_plan *plan, vonk_error *err) {
+  vonk_cli_sql sql = {.status = VONK_OK};
+  vonk_cli_sql_add(&sql, "SELECT *");
+  add_casts(mappings, n, &sql);
+  vonk_cli_sql_add(&sql, " FROM ");
+  vonk_cli_sql_add(&sql, vonk_cli_sql_get(&r->source->relation));
+  duckdb_prepared_statement statement = NULL;
+  vonk_status status = vonk_cli_sql_check(&sql, err);
+  if (status == VONK_OK) {
+    if (duckdb_prepare(r->connection, vonk_cli_sql_get(&sql), &statement) !=
+        DuckDBSuccess) {
+      /* Without casts, only the files themselves can be at fault. */
+      status = vonk_cli_duckdb_fail(
+          err, count_casts(mappings, n) == 0 ? VONK_IO : VONK_INVALID, r->source->name,
+          duckdb_prepare_error(statement));
+    } else {
+      status = describe_columns(statement, plan, err);
+    }
+    duckdb_destroy_prepare(&statement);
+  }
+  vonk_cli_sql_release(&sql);
+  VONK_TRY(status);
+  plan->n_input_columns = plan->n_columns - count_casts(mappings, n);
+  return set_expressions(mappings, n, plan, err);
+}
+
+/* By name, as DuckDB compares names; *out is its place. */
+static bool find_column(const vonk_cli_plan *plan, const char *name, size_t *out) {
+  for (int pass = 0; pass < 2; pass++) {
+    for (size_t i = 0; i < plan->n_columns; i++) {
+      const char *other = plan->columns[i].name;
+      if (pass == 0 ? strcmp(other, name) == 0 : strcasecmp(other, name) == 0) {
+        *out = i;
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+static vonk_status no_such_column(const vonk_cli_plan *plan, const char *what,
+                                  const char *name, vonk_error *err) {
+  vonk_text list = {.size = 0};
+  for (size_t i = 0; i < plan->n_input_columns; i++) {
+    vonk_text_add(&list, "%s%s", i == 0 ? "" : ", ", plan->columns[i].name);
+  }
+  return vonk_fail(err, VONK_INVALID, "%s: the input has no column '%s': it has %s", what,
+                   name, list.data);
+}
+
+/* --- what is kept
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static vonk_status keep_column(vonk_cli_plan *plan, const char *name, vonk_error *err) {
+  size_t i;
+  if (!find_column(plan, name, &i) || i >= plan->n_input_columns) {
+    return no_such_column(plan, "--select", name, err);
+  }
+  if (plan->columns[i].is_kept) {
+    return vonk_fail(err, VONK_INVALID, "--select: names the column '%s' twice", name);
+  }
+  plan->columns[i].is_kept = true;
+  plan->selected[plan->n_selected++] = i;
+  return VONK_OK;
+}
+
+static vonk_status keep_selected(const char *list, vonk_cli_plan *plan, vonk_error *err) {
+  char *names;
+  VONK_TRY(vonk_new_string(list, &names, err));
+  vonk_status status = VONK_OK;
+  char *rest = names, *name;
+  while (status == VONK_OK && (name = strsep(&rest, ",")) != NULL) {
+    size_t end = strlen(name);
+    while (end > 0 && name[end - 1] == ' ') {
+      name[--end] = '\0';
+    }
+    name += strspn(name, " ");
+    if (*name != '\0') {
+      status = keep_column(plan, name, err);
+    }
+  }
+  vonk_delete(names);
+  return status;
+}
+
+static vonk_status keep_columns(const vonk_cli_args *args, vonk_cli_plan *plan,
+                                vonk_error *err) {
+  VONK_TRY(vonk_new(plan->n_columns, sizeof(*plan->selected), &plan->selected, err));
+  VONK_TRY(vonk_new(plan->n_columns, sizeof(*plan->fed), &plan->fed, err));
+  const char *list = vonk_cli_value(args, "select", NULL);
+  if (list != NULL) {
+    VONK_TRY(keep_selected(list, plan, err));
+  } else {
+    for (size_t i = 0; i < plan->n_input_columns; i++) {
+      plan->columns[i].is_kept = true;
+      plan->selected[plan->n_selected++] = i;
+    }
+  }
+  plan->n_kept = plan->n_selected;
+  return VONK_OK;
+}
+
+/* --- the schema that the predictor is offered
+ * -------------------------------------------------------------------------- */
+
+static void release_offer(struct ArrowSchema *offer) {
+  for (int64_t i = 0; i < offer->n_children; i++) {
+    if (offer->children[i] != NULL && offer->children[i]->release != NULL) {
+      offer->children[i]->release(offer->children[i]);
+    }
+    vonk_delete(offer->children[i]);
+  }
+  vonk_delete(offer->children);
+  offer->release = NULL;
+}
+
+static vonk_status start_offer(size_t capacity, struct ArrowSchema *out,
+                               vonk_error *err) {
+  *out = (struct ArrowSchema){.format = "+s", .name = "", .release = release_offer};
+  return vonk_new(capacity, sizeof(*out->children), &out->children, err);
+}
+
+static vonk_status offer_column(const vonk_cli_column *column, struct ArrowSchema *offer,
+                                vonk_error *err) {
+  struct ArrowSchema *child;
+  VONK_TRY(vonk_new(1, sizeof(*child), &child, err));
+  vonk_status status = vonk_duckdb_type_schema(&column->type, child, err);
+  if (status != VONK_OK) {
+    vonk_delete(child);
+    return status;
+  }
+  offer->children[offer->n_children++] = child;
+  return VONK_OK;
+}
+
+/* Does the command line, or the model by its own name for an input, ask for this column?
+ */
+static bool is_wanted(const vonk_cli_plan_request *r, const vonk_cli_mapping *mappings,
+                      size_t n, const char *name) {
+  for (size_t i = 0; i < n; i++) {
+    for (size_t j = 0; j < mappings[i].n_parts; j++) {
+      if (strcmp(mappings[i].parts[j].name, name) == 0) {
+        return true;
+      }
+    }
+  }
+  const vonk_model_summary *s = vonk_model_summarize(r->model);
+  for (uint32_t i = 0; n == 0 && i < s->n_inputs; i++) {
+    if (strcmp(s->inputs[i]->name, name) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* offered[i]: the column of child i. */
+static vonk_status offer_columns(const vonk_cli_plan_request *r,
+                                 const vonk_cli_mapping *mappings, size_t n,
+                                 const vonk_cli_plan *plan, size_t *offered,
+                                 struct ArrowSchema *offer, vonk_error *err) {
+  for (size_t i = 0; i < plan->n_columns; i++) {
+    if (plan->columns[i].type.supported ||
+        is_wanted(r, mappings, n, plan->columns[i].name)) {
+      offered[offer->n_children] = i;
+      VONK_TRY(offer_column(&plan->columns[i], offer, err));
+    }
+  }
+  return VONK_OK;
+}
+
+/* --- binding
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Adds the columns that the predictor reads to the SELECT. */
+static void select_read(vonk_cli_plan *plan, const size_t *offered) {
+  const int64_t *indices;
+  size_t n;
+  vonk_predictor_columns(plan->predictor, &indices, &n);
+  for (size_t i = 0; i < n; i++) {
+    plan->columns[offered[indices[i]]].is_read = true;
+  }
+  for (size_t i = 0; i < plan->n_columns; i++) {
+    if (plan->columns[i].is_read && !plan->columns[i].is_kept) {
+      plan->selected[plan->n_selected++] = i;
+    }
+  }
+}
+
+static size_t place_of(const vonk_cli_plan *plan, size_t column) {
+  size_t place = 0;
+  while (plan->selected[place] != column) {
+    place++;
+  }
+  return place;
+}
+
+/* The predictor once more, for the columns that it reads and no others, in the input's
+ * order. */
+static vonk_status rebind(const vonk_cli_plan_request *r, const vonk_bind_options *bind,
+                          vonk_cli_plan *plan, vonk_error *err) {
+  struct ArrowSchema offer;
+  VONK_TRY(start_offer(plan->n_columns, &offer, err));
+  vonk_status status = VONK_OK;
+  for (size_t i = 0; status == VONK_OK && i < plan->n_columns; i++) {
+    if (plan->columns[i].is_read) {
+      plan->fed[plan->n_fed++] = place_of(plan, i);
+      status = offer_column(&plan->columns[i], &offer, err);
+    }
+  }
+  vonk_predictor *predictor = NULL;
+  if (status == VONK_OK) {
+    status = vonk_predictor_create(r->model, &offer, bind, &predictor, err);
+  }
+  offer.release(&offer);
+  VONK_TRY(status);
+  vonk_predictor_release(plan->predictor);
+  plan->predictor = predictor;
+  return vonk_predictor_schema(predictor, &plan->predictions, err);
+}
+
+static vonk_status bind_offer(const vonk_cli_plan_request *r,
+                              const vonk_bind_options *bind,
+                              const vonk_cli_mapping *mappings, vonk_cli_plan *plan,
+                              vonk_error *err) {
+  struct ArrowSchema offer;
+  size_t *offered = NULL;
+  VONK_TRY(start_offer(plan->n_columns, &offer, err));
+  vonk_status status = vonk_new(plan->n_columns, sizeof(*offered), &offered, err);
+  if (status == VONK_OK) {
+    status = offer_columns(r, mappings, bind->n_inputs, plan, offered, &offer, err);
+  }
+  if (status == VONK_OK) {
+    status = vonk_predictor_create(r->model, &offer, bind, &plan->predictor, err);
+  }
+  if (status == VONK_OK) {
+    select_read(plan, offered);
+  }
+  vonk_delete(offered);
+  offer.release(&offer);
+  return status;
+}
+
+static vonk_status bind_model(const vonk_cli_plan_request *r,
+                              const vonk_cli_mapping *mappings, size_t n,
+                              vonk_cli_plan *plan, vonk_error *err) {
+  vonk_kv *inputs;
+  VONK_TRY(vonk_new(n, sizeof(*inputs), &inputs, err));
+  for (size_t i = 0; i < n; i++) {
+    inputs[i] = (vonk_kv){mappings[i].tensor, mappings[i].names};
+  }
+  vonk_bind_options bind = *r->bind;
+  bind.inputs = inputs;
+  bind.n_inputs = n;
+  vonk_status status = bind_offer(r, &bind, mappings, plan, err);
+  if (status == VONK_OK) {
+    status = rebind(r, &bind, plan, err);
+  }
+  vonk_delete(inputs);
+  return status;
+}
+
+/* --- the output
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static vonk_status check_clash(const vonk_cli_plan *plan, const vonk_bind_options *bind,
+                               vonk_error *err) {
+  for (int64_t i = 0; i < plan->predictions.n_children; i++) {
+    const char *name = plan->predictions.children[i]->name;
+    for (size_t j = 0; j < plan->n_kept; j++) {
+      if (strcasecmp(plan->columns[plan->selected[j]].name, name) != 0) {
+        continue;
+      }
+      if (bind->row_errors == VONK_ROWS_REPORT && i == plan->predictions.n_children - 1) {
+        return vonk_fail(err, VONK_INVALID,
+                         "column 'error': the input has one of that name: leave it out "
+                         "with --select, for "
+                         "--on-error report adds its own");
+      }
+      return vonk_fail(err, VONK_INVALID,
+                       "output '%s': the input has a column of that name: give the "
+                       "output another one with --output "
+                       "%s=NAME, or leave the column out with --select",
+                       name, name);
+    }
+  }
+  return VONK_OK;
+}
+
+vonk_status vonk_cli_plan_create(const vonk_cli_plan_request *r, vonk_cli_plan *out,
+                                 vonk_error *err) {
+  vonk_cli_plan plan = {.n_columns = 0};
+  vonk_cli_mapping *mappings;
+  size_t n;
+  VONK_TRY(vonk_cli_mappings_read(r->args, &mappings, &n, err));
+  vonk_status status = read_columns(r, mappings, n, &plan, err);
+  if (status == VONK_OK && (status = keep_columns(r->args, &plan, err)) == VONK_OK &&
+      (status = bind_model(r, mappings, n, &plan, err)) == VONK_OK) {
+    status = check_clash(&plan, r->bind, err);
+  }
+  vonk_cli_mappings_release(mappings, n);
+  if (status != VONK_OK) {
+    vonk_cli_plan_clear(&plan);
+    return status;
+  }
+  *out = plan;
+  return VONK_OK;
+}
+
+void vonk_cli_plan_clear(vonk_cli_plan *plan) {
+  for (size_t i = 0; i < plan->n_columns; i++) {
+    vonk_delete(plan->columns[i].name);
+    vonk_delete(plan->columns[i].expression);
+    if (plan->columns[i].logical != NULL) {
+      duckdb_destroy_logical_type(&plan->columns[i].logical);
+    }
+    vonk_duckdb_type_clear(&plan->columns[i].type);
+  }
+  vonk_delete(plan->columns);
+  vonk_delete(plan->selected);
+  vonk_delete(plan->fed);
+  vonk_predictor_release(plan->predictor);
+  if (plan->predictions.release != NULL) {
+    plan->predictions.release(&plan->predictions);
+  }
+  memset(plan, 0, sizeof(*plan));
+}
+
+void vonk_cli_plan_sql(const vonk_cli_plan *plan, const vonk_cli_source *source,
+                       vonk_cli_sql *out) {
+  vonk_cli_sql_add(out, "SELECT ");
+  for (size_t i = 0; i < plan->n_selected; i++) {
+    const vonk_cli_column *c = &plan->columns[plan->selected[i]];
+    vonk_cli_sql_add(out, i == 0 ? "" : ", ");
+    if (c->expression != NULL) {
+      vonk_cli_sql_add(out, c->expression);
+      vonk_cli_sql_add(out, " AS ");
+    }
+    vonk_cli_sql_name(out, c->name);
+  }
+  vonk_cli_sql_add(out, " FROM ");
+  vonk_cli_sql_add(out, vonk_cli_sql_get(&source->relation));
+}

@@ -1,0 +1,69 @@
+/* DuckDB's vectors as Arrow arrays and back. Serves the vonk program and the SQL
+ * extension; knows neither. The folder's only door. */
+#ifndef VONK_ENGINES_DUCKDB_H
+#define VONK_ENGINES_DUCKDB_H
+
+#include "base/base.h"
+#include "engines/duckdb/duckdb_api.h"
+#include "vonk/arrow_c_data.h"
+
+/* --- types (types.c)
+ * ----------------------------------------------------------------------------------------------
+ */
+
+/* What a column's DuckDB type means for us. */
+typedef struct vonk_duckdb_type {
+  duckdb_type id;
+  duckdb_type index; /* ENUM: the type of its numbers */
+  idx_t array_size;  /* ARRAY */
+  bool supported;    /* a tensor can be made of it */
+  size_t n_children; /* LIST, ARRAY: 1; STRUCT: its fields */
+  struct vonk_duckdb_type *children;
+  char *name; /* never NULL */
+  struct ArrowArray
+      *dictionary; /* ENUM: its values as text, built once, borrowed by the views */
+} vonk_duckdb_type;
+
+vonk_status vonk_duckdb_type_parse(duckdb_logical_type type, const char *name,
+                                   vonk_duckdb_type *out, vonk_error *err);
+void vonk_duckdb_type_clear(vonk_duckdb_type *);
+/* In DuckDB's words: "FLOAT[784]", "STRUCT(a BIGINT)". */
+void vonk_duckdb_type_describe(const vonk_duckdb_type *, vonk_text *out);
+
+/* The Arrow type of the arrays that vonk_duckdb_view makes of it. VONK_UNSUPPORTED, with
+ * the cast to write, for what no tensor can hold (dates, decimals, ...). */
+vonk_status vonk_duckdb_type_schema(const vonk_duckdb_type *, struct ArrowSchema *out,
+                                    vonk_error *err);
+
+/* The DuckDB type that holds values of an Arrow type that vonk predicts; to be destroyed.
+ */
+vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
+                                duckdb_logical_type *out, vonk_error *err);
+
+/* --- vectors in (view.c)
+ * ------------------------------------------------------------------------------------------
+ */
+
+/* The first n rows of a flat vector as an Arrow array of vonk_duckdb_type_schema.
+ * Numbers, validity and list elements are borrowed from the vector, which must outlive
+ * the array and stay unchanged; text and booleans are copied; list entries become a list
+ * view. */
+vonk_status vonk_duckdb_view(duckdb_vector vector, const vonk_duckdb_type *type,
+                             int64_t n, struct ArrowArray *out, vonk_error *err);
+
+/* Bytes of the values of the first n rows, roughly. */
+uint64_t vonk_duckdb_vector_bytes(duckdb_vector vector, const vonk_duckdb_type *type,
+                                  int64_t n);
+
+/* --- results out (emit.c)
+ * -----------------------------------------------------------------------------------------
+ */
+
+/* Copies all elements of array, which has the type schema, into rows start, start + 1,
+ * ... of a flat vector made of vonk_duckdb_type_of. Fill a vector from row 0 on: list
+ * elements are appended. */
+vonk_status vonk_duckdb_emit(const struct ArrowArray *array,
+                             const struct ArrowSchema *schema, duckdb_vector vector,
+                             int64_t start, vonk_error *err);
+
+#endif /* VONK_ENGINES_DUCKDB_H */

@@ -1,0 +1,178 @@
+/* A predicted Arrow array copied into a DuckDB vector.
+ *
+ * How it works: one function per layout, each for all elements of the array at once,
+ * called recursively for lists and structs. Values are copied as blocks, validity bit by
+ * bit and only where there is a NULL. Offsets of sliced arrays are honoured: element i is
+ * at array->offset + i of the buffers. */
+#include <string.h>
+
+#include "engines/duckdb/internal.h"
+
+/* Elements [first, first + n) of the array (its offset not yet added) to rows start... of
+ * the vector. */
+typedef struct span {
+  const struct ArrowArray *array;
+  const struct ArrowSchema *schema;
+  int64_t first, n;
+  int64_t start;
+} span;
+
+static vonk_status emit_span(span s, duckdb_vector vector, vonk_error *err);
+
+static bool bit_at(const void *bits, int64_t i) {
+  return ((((const uint8_t *)bits)[i / 8] >> (i % 8)) & 1) != 0;
+}
+
+static bool is_null(const struct ArrowArray *array, int64_t i) {
+  return array->null_count != 0 && array->n_buffers > 0 && array->buffers[0] != NULL &&
+         !bit_at(array->buffers[0], array->offset + i);
+}
+
+static void emit_nulls(span s, duckdb_vector vector) {
+  if (s.array->null_count == 0 || s.array->n_buffers == 0 ||
+      s.array->buffers[0] == NULL) {
+    return;
+  }
+  uint64_t *validity = NULL;
+  for (int64_t i = 0; i < s.n; i++) {
+    if (!is_null(s.array, s.first + i)) {
+      continue;
+    }
+    if (validity == NULL) {
+      duckdb_vector_ensure_validity_writable(vector);
+      validity = duckdb_vector_get_validity(vector);
+    }
+    uint64_t row = (uint64_t)(s.start + i);
+    validity[row / 64] &= ~(UINT64_C(1) << (row % 64));
+  }
+}
+
+static void emit_bools(span s, duckdb_vector vector) {
+  uint8_t *out = duckdb_vector_get_data(vector);
+  for (int64_t i = 0; i < s.n; i++) {
+    out[s.start + i] = bit_at(s.array->buffers[1], s.array->offset + s.first + i);
+  }
+}
+
+static void emit_values(span s, size_t width, duckdb_vector vector) {
+  uint8_t *out = duckdb_vector_get_data(vector);
+  const uint8_t *from = s.array->buffers[1];
+  memcpy(out + (size_t)s.start * width,
+         from + (size_t)(s.array->offset + s.first) * width, (size_t)s.n * width);
+}
+
+/* Where element i of a list or text array starts; i = the length gives the end of the
+ * last. */
+static int64_t offset_at(const struct ArrowArray *array, bool is_wide, int64_t i) {
+  const void *offsets = array->buffers[1];
+  return is_wide ? ((const int64_t *)offsets)[array->offset + i]
+                 : ((const int32_t *)offsets)[array->offset + i];
+}
+
+static void emit_text(span s, duckdb_vector vector) {
+  bool is_wide = s.schema->format[0] == 'U' || s.schema->format[0] == 'Z';
+  const char *bytes = s.array->buffers[2];
+  for (int64_t i = 0; i < s.n; i++) {
+    if (!is_null(s.array, s.first + i)) {
+      int64_t begin = offset_at(s.array, is_wide, s.first + i);
+      int64_t end = offset_at(s.array, is_wide, s.first + i + 1);
+      duckdb_vector_assign_string_element_len(vector, (idx_t)(s.start + i),
+                                              end > begin ? bytes + begin : "",
+                                              (idx_t)(end - begin));
+    }
+  }
+}
+
+/* A fixed-size list goes to an ARRAY, or, where it is too long for one, to a LIST. */
+static vonk_status emit_fixed(span s, int64_t size, duckdb_vector vector,
+                              vonk_error *err) {
+  span item = {.array = s.array->children[0],
+               .schema = s.schema->children[0],
+               .first = (s.array->offset + s.first) * size,
+               .n = s.n * size,
+               .start = s.start * size};
+  return emit_span(item, duckdb_array_vector_get_child(vector), err);
+}
+
+static vonk_status emit_list(span s, int64_t size, duckdb_vector vector,
+                             vonk_error *err) {
+  bool is_fixed = s.schema->format[1] == 'w', is_wide = s.schema->format[1] == 'L';
+  idx_t used = duckdb_list_vector_get_size(vector);
+  int64_t begin = is_fixed ? (s.array->offset + s.first) * size
+                           : offset_at(s.array, is_wide, s.first);
+  int64_t end =
+      is_fixed ? begin + s.n * size : offset_at(s.array, is_wide, s.first + s.n);
+  if (duckdb_list_vector_reserve(vector, used + (idx_t)(end - begin)) != DuckDBSuccess) {
+    return vonk_fail_nomem(err, (size_t)(end - begin));
+  }
+  duckdb_list_entry *entries = duckdb_vector_get_data(vector);
+  for (int64_t i = 0; i < s.n; i++) {
+    int64_t from = is_fixed ? begin + i * size : offset_at(s.array, is_wide, s.first + i);
+    int64_t to = is_fixed ? from + size : offset_at(s.array, is_wide, s.first + i + 1);
+    entries[s.start + i] = (duckdb_list_entry){.offset = used + (idx_t)(from - begin),
+                                               .length = (idx_t)(to - from)};
+  }
+  span item = {.array = s.array->children[0],
+               .schema = s.schema->children[0],
+               .first = begin,
+               .n = end - begin,
+               .start = (int64_t)used};
+  VONK_TRY(emit_span(item, duckdb_list_vector_get_child(vector), err));
+  duckdb_list_vector_set_size(vector, used + (idx_t)(end - begin));
+  return VONK_OK;
+}
+
+static vonk_status emit_struct(span s, duckdb_vector vector, vonk_error *err) {
+  for (int64_t i = 0; i < s.array->n_children; i++) {
+    span field = {.array = s.array->children[i],
+                  .schema = s.schema->children[i],
+                  .first = s.array->offset + s.first,
+                  .n = s.n,
+                  .start = s.start};
+    VONK_TRY(emit_span(field, duckdb_struct_vector_get_child(vector, (idx_t)i), err));
+  }
+  return VONK_OK;
+}
+
+static vonk_status emit_nested(span s, duckdb_vector vector, vonk_error *err) {
+  if (s.schema->format[1] == 's') {
+    return emit_struct(s, vector, err);
+  }
+  duckdb_logical_type type = duckdb_vector_get_column_type(vector);
+  bool is_array = duckdb_get_type_id(type) == DUCKDB_TYPE_ARRAY;
+  int64_t size = is_array ? (int64_t)duckdb_array_type_array_size(type) : 0;
+  duckdb_destroy_logical_type(&type);
+  if (is_array) {
+    return emit_fixed(s, size, vector, err);
+  }
+  return emit_list(s, vonk_duckdb_fixed_length(s.schema), vector, err);
+}
+
+static vonk_status emit_span(span s, duckdb_vector vector, vonk_error *err) {
+  emit_nulls(s, vector);
+  if (s.n == 0) {
+    return VONK_OK;
+  }
+  switch (s.schema->format[0]) {
+    case '+':
+      return emit_nested(s, vector, err);
+    case 'b':
+      emit_bools(s, vector);
+      return VONK_OK;
+    case 'u':
+    case 'U':
+    case 'z':
+    case 'Z':
+      emit_text(s, vector);
+      return VONK_OK;
+    default:
+      emit_values(s, vonk_duckdb_format_width(s.schema->format), vector);
+      return VONK_OK;
+  }
+}
+
+vonk_status vonk_duckdb_emit(const struct ArrowArray *array,
+                             const struct ArrowSchema *schema, duckdb_vector vector,
+                             int64_t start, vonk_error *err) {
+  return emit_span((span){array, schema, 0, array->length, start}, vector, err);
+}
