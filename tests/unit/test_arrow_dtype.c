@@ -412,7 +412,7 @@ static void test_bits_at_every_offset_agree_with_one_by_one(void **state) {
 static void test_packed_bytes_unpack_again(void **state) {
   (void)state;
   for (size_t n = 0; n <= 70; n++) {
-    uint8_t bytes[70];
+    uint8_t bytes[70] = {0};
     uint8_t bits[10];
     uint8_t back[70];
     for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)(i % 3 == 0);
