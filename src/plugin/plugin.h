@@ -19,6 +19,9 @@ vonk_status vonk_plugin_find(const char *name_or_path, const vonk_plugin **out, 
  * plug-in that was found could not be loaded. */
 vonk_status vonk_plugin_for_model(const char *path, const vonk_plugin **out, vonk_error *err);
 
+/* Calls visit for every file that would be taken for a plug-in, and loads none: false ends it. */
+vonk_status vonk_plugin_files(bool (*visit)(void *arg, const char *path), void *arg, vonk_error *err);
+
 /* Calls shutdown of every plug-in that was loaded. */
 void vonk_plugin_shutdown_all(void);
 

@@ -255,6 +255,35 @@ static vonk_status for_each(on_finding visit, void *arg, vonk_error *err) {
   return status;
 }
 
+/* The paths are those of the folder's files; nothing is loaded. */
+static vonk_status visit_names(const vonk_folder *folder,
+                               bool (*visit)(void *arg, const char *path), void *arg,
+                               bool *go_on, vonk_error *err) {
+  char **paths = NULL;
+  size_t n_paths = 0;
+  VONK_TRY(vonk_folder_list(folder->path, &paths, &n_paths, err));
+  for (size_t i = 0; *go_on && i < n_paths; i++) {
+    *go_on = visit(arg, paths[i]);
+  }
+  vonk_folder_list_release(paths, n_paths);
+  return VONK_OK;
+}
+
+vonk_status vonk_plugin_files(bool (*visit)(void *arg, const char *path), void *arg,
+                              vonk_error *err) {
+  vonk_search search;
+  VONK_TRY(vonk_search_start(&search, err));
+  vonk_status status = VONK_OK;
+  bool go_on = true;
+  for (size_t i = 0; status == VONK_OK && go_on && i < search.n_folders; i++) {
+    if (search.folders[i].usable) {
+      status = visit_names(&search.folders[i], visit, arg, &go_on, err);
+    }
+  }
+  vonk_search_end(&search);
+  return status;
+}
+
 /* --- by model ----------------------------------------------------------------------- */
 
 typedef struct recognition {
