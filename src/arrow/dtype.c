@@ -72,6 +72,12 @@ static inline float float_of_bits(uint32_t bits) {
   return value;
 }
 
+/* yes or no, without a branch: that lets the loops that widen halves be vectorised. */
+static inline uint32_t choose(bool condition, uint32_t yes, uint32_t no) {
+  const uint32_t mask = 0u - (uint32_t)condition;
+  return (yes & mask) | (no & ~mask);
+}
+
 /* 15 and 127 are the exponent biases; 13 the digits that float has more. A subnormal half
  * is a count of 2^-24. */
 static inline float float_of_f16(uint16_t half) {
@@ -80,9 +86,8 @@ static inline float float_of_f16(uint16_t half) {
   const uint32_t normal = (magnitude << 13) + ((127u - 15u) << 23);
   const uint32_t infinite = (magnitude << 13) | 0x7f800000u;
   const uint32_t subnormal = bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
-  const uint32_t bits = magnitude >= 0x7c00u   ? infinite
-                        : magnitude >= 0x0400u ? normal
-                                               : subnormal;
+  const uint32_t finite = choose(magnitude >= 0x0400u, normal, subnormal);
+  const uint32_t bits = choose(magnitude >= 0x7c00u, infinite, finite);
   return float_of_bits(bits | sign);
 }
 
@@ -173,21 +178,24 @@ typedef void (*convert_loop)(const uint8_t *restrict source, uint8_t *restrict t
 #define STORE_U32(x) (uint32_t)(x)
 #define STORE_U64(x) (uint64_t)(x)
 
-#define PAIRS(X)                                                                         \
-  X(F16, BF16)                                                                           \
-  X(F16, F32)                                                                            \
-  X(F16, F64)                                                                            \
-  X(BF16, F16)                                                                           \
-  X(BF16, F32) X(BF16, F64) X(F32, F16) X(F32, BF16) X(F32, F64) X(F64, F16)             \
-      X(F64, BF16) X(F64, F32) X(I8, F16) X(I8, BF16) X(I8, F32) X(I8, F64) X(I8, I16)   \
-          X(I8, I32) X(I8, I64) X(I16, F32) X(I16, F64) X(I16, I32) X(I16, I64)          \
-              X(I32, F64) X(I32, I64) X(U8, F16) X(U8, BF16) X(U8, F32) X(U8, F64)       \
-                  X(U8, I16) X(U8, I32) X(U8, I64) X(U8, U16) X(U8, U32) X(U8, U64)      \
-                      X(U16, F32) X(U16, F64) X(U16, I32) X(U16, I64) X(U16, U32)        \
-                          X(U16, U64) X(U32, F64) X(U32, I64) X(U32, U64) X(BOOL8, F16)  \
-                              X(BOOL8, BF16) X(BOOL8, F32) X(BOOL8, F64) X(BOOL8, I8)    \
-                                  X(BOOL8, I16) X(BOOL8, I32) X(BOOL8, I64) X(BOOL8, U8) \
-                                      X(BOOL8, U16) X(BOOL8, U32) X(BOOL8, U64)
+/* clang-format off */
+#define PAIRS(X)                                                            \
+  X(F16, BF16) X(F16, F32) X(F16, F64)                                      \
+  X(BF16, F16) X(BF16, F32) X(BF16, F64)                                    \
+  X(F32, F16) X(F32, BF16) X(F32, F64)                                      \
+  X(F64, F16) X(F64, BF16) X(F64, F32)                                      \
+  X(I8, F16) X(I8, BF16) X(I8, F32) X(I8, F64)                              \
+  X(I8, I16) X(I8, I32) X(I8, I64)                                          \
+  X(I16, F32) X(I16, F64) X(I16, I32) X(I16, I64)                           \
+  X(I32, F64) X(I32, I64)                                                   \
+  X(U8, F16) X(U8, BF16) X(U8, F32) X(U8, F64)                              \
+  X(U8, I16) X(U8, I32) X(U8, I64) X(U8, U16) X(U8, U32) X(U8, U64)         \
+  X(U16, F32) X(U16, F64) X(U16, I32) X(U16, I64) X(U16, U32) X(U16, U64)   \
+  X(U32, F64) X(U32, I64) X(U32, U64)                                       \
+  X(BOOL8, F16) X(BOOL8, BF16) X(BOOL8, F32) X(BOOL8, F64)                  \
+  X(BOOL8, I8) X(BOOL8, I16) X(BOOL8, I32) X(BOOL8, I64)                    \
+  X(BOOL8, U8) X(BOOL8, U16) X(BOOL8, U32) X(BOOL8, U64)
+/* clang-format on */
 
 /* memcpy of one element is a plain load or store to the compiler, without a promise of
  * alignment. */
