@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/conformance.h"
+#include "plugin/plugin.h"
 
 static json_t *json_text(const char *text) {
   return text == NULL ? json_null() : json_string(text);
@@ -99,11 +100,12 @@ typedef struct probes {
   int n, failed;
 } probes;
 
-static int probe_plugin(void *arg, const vonk_plugin_summary *s) {
+/* Files, not loaded plug-ins: loading one here could be the end of this process. */
+static bool probe_plugin(void *arg, const char *path) {
   probes *p = arg;
   p->n++;
-  p->failed += vonk_cli_probe(s->path, stdout) != 0;
-  return 0;
+  p->failed += vonk_cli_probe(path, stdout) != 0;
+  return true;
 }
 
 int vonk_cli_plugins(const vonk_cli_args *args) {
@@ -120,7 +122,7 @@ int vonk_cli_plugins(const vonk_cli_args *args) {
   }
   if (vonk_cli_flag(args, "probe")) {
     probes p = {0};
-    vonk_status status = vonk_plugins_visit(probe_plugin, &p, &err);
+    vonk_status status = vonk_plugin_files(probe_plugin, &p, &err);
     if (status != VONK_OK) {
       return vonk_cli_fail("plugins", &err, VONK_EXIT_FAILED);
     }

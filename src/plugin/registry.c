@@ -197,7 +197,7 @@ static vonk_status find_earlier(const vonk_search *search, size_t n, const char 
 
 static vonk_status visit_file(const vonk_search *search, size_t n, const char *path,
                               on_finding visit, void *arg, bool *go_on, vonk_error *err) {
-  char *earlier;
+  char *earlier = NULL;
   VONK_TRY(find_earlier(search, n, strrchr(path, '/') + 1, &earlier, err));
   finding found = {.path = path};
   vonk_error reason = VONK_ERROR_INIT;
