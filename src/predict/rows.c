@@ -116,21 +116,7 @@ static bool has_null_row(const source_view *v, int64_t i) {
       return true;
     }
   }
-  if (vonk_column_is_null(v->values, i)) {
-    return true;
-  }
-  if (v->source->type->kind == VONK_TYPE_DICTIONARY &&
-      v->values->children[0].null_count > 0) {
-    int64_t index = 0;
-    const vonk_column *indices = v->values;
-    vonk_dtype dtype = indices->type->dtype;
-    size_t size = vonk_dtype_find(dtype)->size;
-    vonk_dtype_convert(
-        dtype, (const uint8_t *)indices->values + (size_t)(indices->offset + i) * size,
-        VONK_I64, &index, 1);
-    return vonk_column_is_null(&indices->children[0], index);
-  }
-  return false;
+  return vonk_column_is_null(v->values, i); /* of a dictionary: its value too */
 }
 
 static bool may_have_null_rows(const source_view *v) {
@@ -302,28 +288,34 @@ static vonk_status check_row(call *c, const input_view *in, int64_t row,
   return VONK_OK;
 }
 
+/* Nothing promises that offsets are aligned. No early exit: the loops vectorise. */
+#define DEFINE_ALL_STEPS(NAME, TYPE)                                    \
+  static bool NAME(const uint8_t *offsets, int64_t n_rows, int64_t n) { \
+    uint64_t wrong = 0;                                                 \
+    for (size_t i = 0; i < (size_t)n_rows; i++) {                       \
+      TYPE low, high;                                                   \
+      memcpy(&low, offsets + i * sizeof low, sizeof low);               \
+      memcpy(&high, offsets + (i + 1) * sizeof high, sizeof high);      \
+      wrong |= (uint64_t)((int64_t)high - (int64_t)low - n);            \
+    }                                                                   \
+    return wrong == 0;                                                  \
+  }
+DEFINE_ALL_STEPS(narrow_steps, int32_t)
+DEFINE_ALL_STEPS(wide_steps, int64_t)
+
 /* One pass over the offsets of a flat list; true if every row has n elements, which is
  * the usual case. */
 static bool all_have_length(const vonk_column *c, int64_t n) {
-  uint64_t wrong = 0;
   if (c->type->kind == VONK_TYPE_FIXED_LIST) {
     return true; /* fit.c compared the type */
   }
   if (c->type->kind != VONK_TYPE_LIST || c->length == 0) {
     return c->length == 0;
   }
-  if (c->type->wide_offsets) {
-    const int64_t *offsets = (const int64_t *)c->offsets + c->offset;
-    for (int64_t i = 0; i < c->length; i++) {
-      wrong |= (uint64_t)(offsets[i + 1] - offsets[i] - n);
-    }
-  } else {
-    const int32_t *offsets = (const int32_t *)c->offsets + c->offset;
-    for (int64_t i = 0; i < c->length; i++) {
-      wrong |= (uint64_t)(offsets[i + 1] - offsets[i] - n);
-    }
-  }
-  return wrong == 0;
+  const uint8_t *offsets = c->offsets;
+  return c->type->wide_offsets
+             ? wide_steps(offsets + (size_t)c->offset * 8, c->length, n)
+             : narrow_steps(offsets + (size_t)c->offset * 4, c->length, n);
 }
 
 static bool needs_row_check(const input_view *in) {

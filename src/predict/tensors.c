@@ -56,14 +56,8 @@ static void copy_elements(const source_view *v, int64_t start, size_t n, vonk_dt
     return;
   }
   if (leaf->type->kind == VONK_TYPE_DICTIONARY) {
-    int64_t index = 0;
-    size_t size = vonk_dtype_find(leaf->type->dtype)->size;
-    vonk_dtype_convert(
-        leaf->type->dtype,
-        (const uint8_t *)leaf->values + (size_t)(leaf->offset + start) * size, VONK_I64,
-        &index, 1);
+    start = vonk_column_index_at(leaf, start);
     leaf = &leaf->children[0];
-    start = index;
   }
   size_t at = (size_t)(leaf->offset + start);
   if (leaf->type->dtype == VONK_BOOL8) {
@@ -173,13 +167,8 @@ static vonk_status append_text(const source_view *v, int64_t at, vonk_buffer *by
   const uint8_t *text = NULL;
   int64_t nbytes = 0;
   if (leaf->type->kind == VONK_TYPE_DICTIONARY) {
-    int64_t index = 0;
-    size_t size = vonk_dtype_find(leaf->type->dtype)->size;
-    vonk_dtype_convert(leaf->type->dtype,
-                       (const uint8_t *)leaf->values + (size_t)(leaf->offset + at) * size,
-                       VONK_I64, &index, 1);
+    at = vonk_column_index_at(leaf, at);
     leaf = &leaf->children[0];
-    at = index;
   }
   vonk_column_text_at(leaf, at, &text, &nbytes);
   if (nbytes > INT32_MAX || bytes->size > (size_t)INT32_MAX - (size_t)nbytes) {
@@ -220,6 +209,14 @@ static vonk_status gather_text(const call *c, const micro_batch *mb, size_t inpu
   return VONK_OK;
 }
 
+/* Arrow data may lie at any address (a mapped file, a slice of a message); a tensor's
+ * must be a multiple of its element. */
+static bool is_aligned(const source_view *v, const vonk_dtype_info *dtype) {
+  bool is_text = dtype->dtype == VONK_BYTES;
+  const void *start = is_text ? v->leaf->offsets : v->leaf->values;
+  return (uintptr_t)start % (is_text ? sizeof(int32_t) : dtype->size) == 0;
+}
+
 static void borrow(const source_view *v, const micro_batch *mb, size_t row_elements,
                    const vonk_dtype_info *dtype, vonk_tensor *t) {
   const vonk_column *leaf = v->leaf;
@@ -251,7 +248,8 @@ vonk_status vonk_tensors_fill(const call *c, const micro_batch *mb, workspace *w
                        .rank = plan->rank + 1,
                        .shape = ws->input_shapes[i],
                        .device = {VONK_DEVICE_CPU, 0}};
-    bool can_borrow = plan->may_borrow && mb->n > 0 && mb->n == mb->n_run;
+    bool can_borrow = plan->may_borrow && mb->n > 0 && mb->n == mb->n_run &&
+                      is_aligned(&c->inputs[i].sources[0], plan->dtype);
     if (can_borrow && is_dense(&c->inputs[i].sources[0], mb, row_elements)) {
       borrow(&c->inputs[i].sources[0], mb, row_elements, plan->dtype, t);
     } else if (plan->dtype->dtype == VONK_BYTES) {

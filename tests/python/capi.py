@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -93,6 +93,7 @@ def _lib() -> Any:
         lib.vonk_predictor_schema.argtypes = [pointer, pointer, c.POINTER(Error)]
         lib.vonk_predict.argtypes = [pointer, pointer, pointer, c.POINTER(Error)]
         lib.vonk_predict_stream.argtypes = [pointer, pointer, pointer, c.POINTER(Error)]
+        lib.vonk_predictor_columns.argtypes = [pointer, c.POINTER(c.POINTER(c.c_int64)), c.POINTER(c.c_size_t)]
         lib.vonk_predictor_stats.argtypes = [pointer, c.POINTER(Stats)]
         lib.vonk_predictor_batch_rows.argtypes = [pointer]
         lib.vonk_predictor_batch_rows.restype = c.c_int64
@@ -152,6 +153,7 @@ class Predictor:
         row_errors: int = 0,
         squeeze: bool = False,
         batch_rows: int = 0,
+        batch_bytes: int = 0,
         as_: str | None = None,
         half_as_float: bool = False,
     ) -> None:
@@ -161,6 +163,7 @@ class Predictor:
         self.keep = _pairs(inputs), _pairs(outputs)
         (options.inputs, options.n_inputs), (options.outputs, options.n_outputs) = self.keep
         options.squeeze, options.batch_rows, options.half_as_float = squeeze, batch_rows, half_as_float
+        options.batch_bytes = batch_bytes
         options.as_ = None if as_ is None else as_.encode()
         block, error = ArrowBlock(), Error()
         schema._export_to_c(c.addressof(block))
@@ -182,20 +185,38 @@ class Predictor:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows, out, schema, error = ArrowBlock(), ArrowBlock(), ArrowBlock(), Error()
         batch._export_to_c(c.addressof(rows))
+        before = bytes(out)
         try:
-            _check(_lib().vonk_predict(self.pointer, c.byref(rows), c.byref(out), c.byref(error)), error)
+            status = _lib().vonk_predict(self.pointer, c.byref(rows), c.byref(out), c.byref(error))
         finally:
             release_array(rows)
+        assert status == 0 or bytes(out) == before, "a failure must leave *out as it was"
+        _check(status, error)
         _check(_lib().vonk_predictor_schema(self.pointer, c.byref(schema), c.byref(error)), error)
         result = pa.RecordBatch._import_from_c(c.addressof(out), c.addressof(schema))
         result.validate(full=True)
         return result
 
-    def stream(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def stream(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The predictions of a stream; the source is moved on success, and stays ours (and is released) on failure."""
         source, out, error = ArrowBlock(), ArrowBlock(), Error()
         reader._export_to_c(c.addressof(source))
-        _check(_lib().vonk_predict_stream(self.pointer, c.byref(source), c.byref(out), c.byref(error)), error)
-        yield from pa.RecordBatchReader._import_from_c(c.addressof(out))
+        status = _lib().vonk_predict_stream(self.pointer, c.byref(source), c.byref(out), c.byref(error))
+        release = c.cast(c.byref(source, 24), c.POINTER(c.c_void_p))[0]
+        if status != 0:
+            assert release, "a failure must leave the source where it was"
+            assert bytes(out) == bytes(ArrowBlock()), "a failure must leave *out as it was"
+            c.CFUNCTYPE(None, c.c_void_p)(release)(c.addressof(source))
+        else:
+            assert not release, "success must have moved the source"
+        _check(status, error)
+        return pa.RecordBatchReader._import_from_c(c.addressof(out))
+
+    def columns(self) -> list[int]:
+        """Which columns of the schema the predictor reads."""
+        indices, n = c.POINTER(c.c_int64)(), c.c_size_t()
+        _lib().vonk_predictor_columns(self.pointer, c.byref(indices), c.byref(n))
+        return [indices[i] for i in range(n.value)]
 
     def cancel(self) -> None:
         _lib().vonk_predictor_cancel(self.pointer)
