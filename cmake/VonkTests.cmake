@@ -22,10 +22,15 @@ function(vonk_add_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${VONK_TEST_SECONDS} ENVIRONMENT "${VONK_TEST_ENV}")
 endfunction()
 
-# vonk_add_test_program(target source): a cmocka program over the static library.
+# vonk_add_test_program(target source): a cmocka program over the static library. It stands two folders deep, so that it
+# does not find the build tree's plug-ins as "beside the library": a test sees the plug-ins it names.
 function(vonk_add_test_program target source)
   add_executable(${target} ${source})
-  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  get_filename_component(name ${source} NAME_WE)
+  get_filename_component(folder ${source} DIRECTORY)
+  get_filename_component(folder ${folder} NAME)
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
+                        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/${folder})
   target_compile_definitions(${target} PRIVATE
     VONK_MOCK_DIR="${VONK_MOCK_FOLDER}" VONK_PLUGIN_DIR="${VONK_PLUGIN_FOLDER}"
     VONK_TEST_DATA="${VONK_TEST_DATA_FOLDER}" VONK_PROGRAM="${PROJECT_BINARY_DIR}/bin/vonk"
