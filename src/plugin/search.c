@@ -141,6 +141,11 @@ static vonk_status add_own(vonk_search *search, vonk_error *err) {
   }
   for (size_t i = 0; i < N_OWN_PLACES; i++) {
     VONK_TRY(vonk_path_join(own, own_places[i], &path, err));
+    char *plain; /* without "..", if it is there */
+    if (vonk_path_resolve(path, &plain, NULL) == VONK_OK) {
+      vonk_delete(path);
+      path = plain;
+    }
     add_folder(search, path, false);
   }
   return VONK_OK;
