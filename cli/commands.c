@@ -121,6 +121,26 @@ static const vonk_cli_example plugins_examples[] = {
     END_EXAMPLES,
 };
 
+static const vonk_cli_option bench_options[] = {
+    {"rows", 0, "N",
+     "rows of a pass; default 60,000 synthetic ones, or all rows of INPUT up to that"},
+    {"batch", 0, "N",
+     "rows that the model gets at a time, on both sides; default: chosen from its "
+     "signature"},
+    {"threads", 0, "N", "threads, on both sides; default 1"},
+    {"seconds", 0, "S", "how long to measure; default 5"},
+    {"input", 0, "TENSOR=COLUMN", "as for 'vonk run'"},
+    {"format", 0, "FORMAT", "as for 'vonk run'"},
+    {"json", 0, NULL, "print the same as one JSON object"},
+    MODEL_OPTIONS,
+    END_OPTIONS,
+};
+
+static const vonk_cli_example bench_examples[] = {
+    {"What does vonk cost on top of the framework?", "vonk bench mnist.onnx"},
+    END_EXAMPLES,
+};
+
 static const vonk_cli_option help_options[] = {
     {"man", 0, NULL, "print the manual page, in troff: vonk help --man | man -l -"},
     END_OPTIONS,
@@ -154,6 +174,13 @@ const vonk_cli_command vonk_cli_commands[] = {
      "VONK_PLUGIN_PATH, then beside the "
      "program, in ../lib/vonk/plugins.",
      plugins_options, plugins_examples, 0, 0, vonk_cli_plugins},
+    {"bench", "MODEL [INPUT]", "measure vonk against the bare framework",
+     "Runs the model on rows from Arrow columns through vonk, and on tensors made "
+     "beforehand through the framework alone, in "
+     "turn, in one process, with the same batches and threads. Prints rows a second, "
+     "processor time a row, and the ratio "
+     "of the medians: 1.00 means that vonk costs nothing.",
+     bench_options, bench_examples, 1, 2, vonk_cli_bench},
     {"help", "[COMMAND]", "explain a command", "Without a COMMAND, lists them.",
      help_options, help_examples, 0, 1, vonk_cli_help},
     {NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
