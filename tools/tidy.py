@@ -50,7 +50,8 @@ def key_of(file: Path, command: str, version: str) -> str:
     headers: set[Path] = set()
     followed_headers(file, headers)
     digest = hashlib.sha256(f"{command}\0{version}\0{EXTRA}".encode())
-    digest.update((ROOT / ".clang-tidy").read_bytes())
+    for config in (ROOT / ".clang-tidy", ROOT / "tests" / ".clang-tidy"):
+        digest.update(config.read_bytes())
     for header in sorted(headers):
         digest.update(f"\0{header.relative_to(ROOT)}\0".encode() + header.read_bytes())
     return digest.hexdigest()
