@@ -1,8 +1,10 @@
-/* Replays files through a fuzz target without libFuzzer, so that a corpus is a regression test with any compiler.
+/* Replays files through a fuzz target without libFuzzer, so that a corpus is a regression
+ * test with any compiler.
  *
- * How it works: each argument is a file or a folder of files (not descended into). Every file is read into a block of
- * exactly its size, so that a sanitizer sees a read one byte past the end, and handed to LLVMFuzzerTestOneInput. The
- * empty input is always tried. A missing corpus is a failure: a test that replays nothing would prove nothing. */
+ * How it works: each argument is a file or a folder of files (not descended into). Every
+ * file is read into a block of exactly its size, so that a sanitizer sees a read one byte
+ * past the end, and handed to LLVMFuzzerTestOneInput. The empty input is always tried. A
+ * missing corpus is a failure: a test that replays nothing would prove nothing. */
 #define _POSIX_C_SOURCE 200809L
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PATH_BYTES = 4096, MAX_INPUT_BYTES = 64 << 20 };
 
-/* Reads a whole file into a block of its size; the caller frees *data. Returns 0, or -1 with a message printed. */
+/* Reads a whole file into a block of its size; the caller frees *data. Returns 0, or -1
+ * with a message printed. */
 static int read_file(const char *path, uint8_t **data, size_t *size) {
   FILE *file = fopen(path, "rb");
   uint8_t *bytes = NULL;
@@ -86,7 +89,8 @@ int main(int argc, char **argv) {
   }
   (void)printf("replayed %d inputs\n", total);
   if (total == 0) {
-    (void)fprintf(stderr, "no corpus file found: give a folder that holds at least one\n");
+    (void)fprintf(stderr,
+                  "no corpus file found: give a folder that holds at least one\n");
     return 1;
   }
   return 0;
