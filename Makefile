@@ -21,9 +21,10 @@ demo: ## score the 10,000 MNIST test digits with a trained network
 	@tools/setup.sh vonk mnist
 	@$(VENV)/python examples/mnist/demo.py
 
-train: ## train the demo's network again (its result is committed)
+train: ## train the examples' models again (their results are committed)
 	@tools/setup.sh mnist train
 	@$(VENV)/python examples/mnist/train.py
+	@$(VENV)/python examples/iris/train.py
 
 test: ## all tests: C tests, the same with sanitizers, tests of the installed wheel
 	@tools/setup.sh vonk mnist test
