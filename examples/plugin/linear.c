@@ -142,7 +142,7 @@ static vonk_status read_sizes(FILE *file, char *line, int *number, const char *p
   return VONK_OK;
 }
 
-static vonk_status read_model(FILE *file, char *line, const char *path,
+static vonk_status read_model(FILE *file, char *line, const char *path, bool is_sigmoid,
                               vonk_plugin_model **out, vonk_error *err) {
   int number = 0;
   size_t n_inputs = 0, n_outputs = 0;
@@ -157,6 +157,7 @@ static vonk_status read_model(FILE *file, char *line, const char *path,
   }
   *model = (vonk_plugin_model){.n_inputs = n_inputs,
                                .n_outputs = n_outputs,
+                               .is_sigmoid = is_sigmoid,
                                .input_shape = {-1, (int64_t)n_inputs},
                                .output_shape = {-1, (int64_t)n_outputs}};
   status = read_weights(file, line, &number, path, model, err);
@@ -164,7 +165,7 @@ static vonk_status read_model(FILE *file, char *line, const char *path,
     deallocate(model);
     return status;
   }
-  *out = model;
+  *out = model; /* outputs are written on success only */
   return VONK_OK;
 }
 
@@ -206,7 +207,7 @@ static int32_t recognise(const char *path, const uint8_t *head, size_t n_head) {
 static vonk_status runtime(const char **version, const char **path, vonk_error *err) {
   (void)err;
   *version = "1.0";
-  *path = "(built in)";
+  *path = "built in";
   return VONK_OK;
 }
 
@@ -228,13 +229,8 @@ static vonk_status open_model(const char *path, const vonk_kv *options, size_t n
     status = fail(err, VONK_NOMEM, "%s: no memory to read it", path);
   } else {
     locale_t before = uselocale(plain);
-    vonk_plugin_model *model = NULL;
-    status = read_model(file, line, path, &model, err);
+    status = read_model(file, line, path, is_sigmoid, out, err);
     uselocale(before);
-    if (status == VONK_OK) {
-      model->is_sigmoid = is_sigmoid;
-      *out = model; /* outputs are written on success only */
-    }
   }
   if (plain != (locale_t)0) {
     freelocale(plain);

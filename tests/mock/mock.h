@@ -118,7 +118,7 @@ static vonk_status mock_runtime(const char **version, const char **path,
                                 vonk_error *err) {
   (void)err;
   *version = "1.0";
-  *path = "(built in)";
+  *path = "built in";
   return VONK_OK;
 }
 
