@@ -94,23 +94,22 @@ vonk_status vonk_onnx_fail(vonk_error *err, vonk_status code, const char *format
   return code;
 }
 
-/* The end of "path.cc:123" at text, or NULL if none starts there. */
+/* The end of "path.cc:123" or "file.cc:123 Function" at text, or NULL if none starts
+ * there. */
 static const char *source_location_end(const char *text) {
-  if (*text != '/') {
-    return NULL;
-  }
-  const char *end = text + strcspn(text, " \n\t'\"");
-  const char *colon = memchr(text, ':', (size_t)(end - text));
-  if (colon == NULL || colon[1] < '0' || colon[1] > '9') {
-    return NULL;
-  }
-  static const char *const extensions[] = {".cc", ".h", ".hpp", ".cpp", ".cu", ".c"};
+  static const char *const extensions[] = {
+      ".cc:", ".h:", ".hpp:", ".cpp:", ".cu:", ".c:"};
+  size_t length = strcspn(text, " \n\t'\"(),");
   for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; ++i) {
-    size_t length = strlen(extensions[i]);
-    if ((size_t)(colon - text) > length &&
-        memcmp(colon - length, extensions[i], length) == 0) {
-      return end;
+    const char *found = strstr(text, extensions[i]);
+    const char *line = found == NULL ? NULL : found + strlen(extensions[i]);
+    if (line == NULL || line >= text + length || *line < '0' || *line > '9') {
+      continue;
     }
+    const char *end = text + length;
+    size_t n_function = *end == ' ' ? strcspn(end + 1, " (<:") : 0;
+    bool has_function = *text != '/' && n_function != 0 && end[1 + n_function] == ' ';
+    return has_function ? end + 1 + n_function : end;
   }
   return NULL;
 }
@@ -144,31 +143,63 @@ static const char *signature_end(const char *text) {
   return p;
 }
 
+/* Phrases around the reason that say nothing. */
+static const char *const noise[] = {
+    "Please fix either the inputs/outputs or the model.",
+    "Non-zero status code returned while running ",
+    "Exception during initialization: ",
+    "This is an invalid model. ",
+};
+
+/* The end of what is to be left out at text, or text itself. */
+static const char *noise_end(const char *text) {
+  for (size_t i = 0; i < sizeof noise / sizeof noise[0]; ++i) {
+    size_t length = strlen(noise[i]);
+    if (strncmp(text, noise[i], length) == 0) {
+      return text + length;
+    }
+  }
+  /* "[ONNXRuntimeError] : 1 : FAIL : " */
+  if (strncmp(text, "[ONNXRuntimeError] : ", 21) == 0) {
+    const char *end = text + 21;
+    for (int i = 0; i < 2 && end != NULL; ++i) {
+      end = strstr(end, " : ");
+      end = end == NULL ? NULL : end + 3;
+    }
+    return end == NULL ? text : end;
+  }
+  /* "Load model from PATH failed:": the message begins with that path anyway. */
+  if (strncmp(text, "Load model from ", 16) == 0) {
+    const char *end = strstr(text, " failed:");
+    return end == NULL ? text : end + 8;
+  }
+  const char *end = source_location_end(text);
+  if (end != NULL) {
+    end += strspn(end, " ");
+    return signature_end(end);
+  }
+  return text;
+}
+
 /* Copies ONNX Runtime's message without what means nothing to a user. */
 static void trim_message(const char *text, char *out, size_t capacity) {
-  static const char *const hints[] = {
-      "Please fix either the inputs/outputs or the model."};
   size_t used = 0;
+  bool is_word_start = true;
   while (*text != '\0' && used + 1 < capacity) {
-    const char *end = source_location_end(text);
-    if (end != NULL) {
-      end += strspn(end, " ");
-      text = signature_end(end);
-      text += strspn(text, " ");
-      continue;
-    }
-    if (strncmp(text, hints[0], strlen(hints[0])) == 0) {
-      text += strlen(hints[0]);
+    const char *end = is_word_start ? noise_end(text) : text;
+    if (end != text) {
+      text = end;
       continue;
     }
     char c = *text++;
     bool is_space = c == '\n' || c == '\r' || c == '\t' || c == ' ';
+    is_word_start = is_space || c == ':' || c == '(';
     if (is_space && (used == 0 || out[used - 1] == ' ')) {
       continue;
     }
     out[used++] = is_space ? ' ' : c;
   }
-  while (used > 0 && (out[used - 1] == ' ' || out[used - 1] == '\n')) {
+  while (used > 0 && out[used - 1] == ' ') {
     --used;
   }
   out[used] = '\0';

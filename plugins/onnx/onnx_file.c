@@ -13,8 +13,6 @@
  * then checked would not be what ONNX Runtime gets to see.
  */
 #define _GNU_SOURCE
-#include "onnx_file.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,38 +23,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_DEPTH = 100, MAX_FUNCTION_DOMAINS = 64 };
+#include "onnx_walk.h"
 
-typedef struct walk {
-  const char *path;
-  onnx_slice whole;
-  onnx_arena *arena;
-  onnx_file_facts *facts;
-  onnx_folder folder;
-  onnx_slice function_domains[MAX_FUNCTION_DOMAINS];
-  size_t n_function_domains;
-  vonk_error *err;
-} walk;
-
-typedef enum message_kind {
-  IS_NOTHING = 0,
-  IS_MODEL,
-  IS_TRAINING,
-  IS_FUNCTION,
-  IS_GRAPH,
-  IS_NODE,
-  IS_ATTRIBUTE,
-  IS_TENSOR,
-  IS_SPARSE_TENSOR,
-  IS_VALUE,
-  IS_TYPE,
-  IS_TENSOR_TYPE,
-  IS_SEQUENCE_TYPE,
-  IS_MAP_TYPE,
-  IS_SHAPE,
-  IS_TEXT_PAIR,
-  KIND_COUNT
-} message_kind;
+enum { MAX_DEPTH = 100 };
 
 /* A field that holds a message. */
 typedef struct child {
@@ -65,17 +34,9 @@ typedef struct child {
   bool is_single, is_weight;
 } child;
 
-/* Where a message stands. */
-typedef struct place {
-  message_kind parent;
-  unsigned depth;
-  bool is_weight;
-} place;
-
 static vonk_status visit_model(walk *, onnx_slice, const place *);
 static vonk_status visit_graph(walk *, onnx_slice, const place *);
-static vonk_status visit_node(walk *, onnx_slice, const place *);
-static vonk_status visit_tensor(walk *, onnx_slice, const place *);
+static vonk_status visit_function(walk *, onnx_slice, const place *);
 
 enum { MAX_CHILDREN = 8 };
 static const struct {
@@ -93,7 +54,7 @@ static const struct {
                      NULL,
                      {{1, IS_GRAPH, true, false}, {2, IS_GRAPH, true, false}}},
     [IS_FUNCTION] = {"function",
-                     NULL,
+                     visit_function,
                      {{7, IS_NODE, false, false},
                       {11, IS_ATTRIBUTE, false, false},
                       {12, IS_VALUE, false, false}}},
@@ -105,7 +66,7 @@ static const struct {
                    {12, IS_VALUE, false, false},
                    {13, IS_VALUE, false, false},
                    {15, IS_SPARSE_TENSOR, false, true}}},
-    [IS_NODE] = {"node", visit_node, {{5, IS_ATTRIBUTE, false, false}}},
+    [IS_NODE] = {"node", vonk_onnx_visit_node, {{5, IS_ATTRIBUTE, false, false}}},
     [IS_ATTRIBUTE] = {"attribute",
                       NULL,
                       {{5, IS_TENSOR, true, false},
@@ -116,7 +77,7 @@ static const struct {
                        {15, IS_TYPE, false, false},
                        {22, IS_SPARSE_TENSOR, true, false},
                        {23, IS_SPARSE_TENSOR, false, false}}},
-    [IS_TENSOR] = {"tensor", visit_tensor, {{13, IS_TEXT_PAIR, false, false}}},
+    [IS_TENSOR] = {"tensor", vonk_onnx_visit_tensor, {{13, IS_TEXT_PAIR, false, false}}},
     [IS_SPARSE_TENSOR] = {"sparse tensor",
                           NULL,
                           {{1, IS_TENSOR, true, true}, {2, IS_TENSOR, true, false}}},
@@ -185,45 +146,11 @@ static vonk_status walk_message(walk *w, message_kind kind, onnx_slice bytes,
   return found == 0 ? VONK_OK : fail_damaged(w, kind, at, "a field that cannot be read");
 }
 
-/* --- tensors
- * ----------------------------------------------------------------------------- */
-
-/* A tensor, as far as it can be told without its elements. */
-typedef struct tensor_facts {
-  onnx_slice name;
-  int ort_dtype;
-  size_t count, raw_size, text_size;
-  bool has_raw, is_external, has_bad_dims, has_location;
-  onnx_external external;
-  uint64_t length; /* of the external data; 0 = not said */
-} tensor_facts;
-
-static void add_dim(tensor_facts *facts, uint64_t dim, bool *has_zero) {
-  *has_zero |= dim == 0;
-  if (dim > INT64_MAX ||
-      (dim != 0 && __builtin_mul_overflow(facts->count, dim, &facts->count))) {
-    facts->has_bad_dims = true;
-  }
-}
-
-static bool equals(onnx_slice slice, const char *text) {
+bool vonk_onnx_slice_equals(onnx_slice slice, const char *text) {
   return slice.size == strlen(text) && memcmp(slice.data, text, slice.size) == 0;
 }
 
-static bool read_decimal(onnx_slice text, uint64_t *out) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < text.size; ++i) {
-    uint64_t digit = (uint64_t)text.data[i] - '0';
-    if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
-        __builtin_add_overflow(value, digit, &value)) {
-      return false;
-    }
-  }
-  *out = value;
-  return text.size != 0 && value <= INT64_MAX;
-}
-
-static void read_pair(onnx_slice pair, onnx_slice *key, onnx_slice *value) {
+void vonk_onnx_read_pair(onnx_slice pair, onnx_slice *key, onnx_slice *value) {
   onnx_field field;
   while (vonk_wire_next(&pair, &field) == 1) {
     if (field.wire == WIRE_BYTES && field.number <= 2) {
@@ -232,187 +159,14 @@ static void read_pair(onnx_slice pair, onnx_slice *key, onnx_slice *value) {
   }
 }
 
-/* False if the entry makes no sense, or repeats another. */
-static bool add_external_entry(tensor_facts *facts, onnx_slice pair) {
-  onnx_slice key = {0}, value = {0};
-  read_pair(pair, &key, &value);
-  if (equals(key, "location")) {
-    bool is_first = !facts->has_location;
-    facts->has_location = true;
-    facts->external.location = value;
-    return is_first;
-  }
-  if (equals(key, "offset")) {
-    return facts->external.offset == 0 && read_decimal(value, &facts->external.offset);
-  }
-  if (equals(key, "length")) {
-    return facts->length == 0 && read_decimal(value, &facts->length);
-  }
-  return true;
-}
+/* --- the graph and the model ------------------------------------------------------- */
 
-/* One field of a tensor; false if it makes no sense. */
-static bool add_tensor_field(tensor_facts *facts, const onnx_field *field,
-                             bool *has_zero) {
-  onnx_slice rest = field->bytes;
-  uint64_t value = field->value;
-  switch (field->number) {
-    case 1:
-      if (field->wire == WIRE_VARINT) {
-        add_dim(facts, value, has_zero);
-      }
-      while (field->wire == WIRE_BYTES && rest.size != 0) {
-        if (!vonk_wire_number(&rest, &value)) {
-          return false;
-        }
-        add_dim(facts, value, has_zero);
-      }
-      return true;
-    case 2:
-      facts->ort_dtype = value <= INT_MAX ? (int)value : -1;
-      return true;
-    case 6:
-      facts->text_size += field->bytes.size;
-      return true;
-    case 8:
-      facts->name = field->bytes;
-      return true;
-    case 9:
-      facts->has_raw = true;
-      facts->raw_size = field->bytes.size;
-      return true;
-    case 13:
-      return add_external_entry(facts, field->bytes);
-    case 14:
-      facts->is_external = value == 1;
-      return true;
-    default:
-      return true;
-  }
-}
-
-static vonk_status fail_tensor(const walk *w, const tensor_facts *facts,
-                               const char *why) {
-  int length = facts->name.size > 200 ? 200 : (int)facts->name.size;
-  return vonk_onnx_fail(
-      w->err, VONK_MODEL,
-      "'%s': is a damaged ONNX file: tensor '%.*s': %s: download or export "
-      "it again",
-      w->path, length, (const char *)facts->name.data, why);
-}
-
-/* Bytes of all elements, false if that is more than can be. */
-static bool tensor_nbytes(const tensor_facts *facts, uint64_t *out) {
-  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts->ort_dtype);
-  uint64_t nbits, bits = dtype == NULL ? 0 : dtype->bits;
-  if (facts->has_bad_dims ||
-      __builtin_mul_overflow((uint64_t)facts->count, bits, &nbits) || nbits > INT64_MAX) {
-    return false;
-  }
-  *out = bits == 0 ? facts->text_size : nbits / 8 + (nbits % 8 != 0);
-  return true;
-}
-
-static void count_weight(walk *w, const tensor_facts *facts, uint64_t nbytes) {
-  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts->ort_dtype);
-  onnx_file_facts *total = w->facts;
-  bool is_trained = dtype != NULL && dtype->bits != 0 && dtype->dtype != VONK_I64 &&
-                    dtype->dtype != VONK_BOOL8;
-  if (is_trained &&
-      __builtin_add_overflow(total->n_params, facts->count, &total->n_params)) {
-    total->n_params = INT64_MAX;
-  }
-  if (__builtin_add_overflow(total->weight_bytes, nbytes, &total->weight_bytes)) {
-    total->weight_bytes = INT64_MAX;
-  }
-}
-
-static vonk_status visit_tensor(walk *w, onnx_slice bytes, const place *here) {
-  tensor_facts facts = {.count = 1};
-  onnx_field field;
-  bool has_zero = false, makes_sense = true;
-  for (onnx_slice rest = bytes; makes_sense && vonk_wire_next(&rest, &field) == 1;) {
-    makes_sense = add_tensor_field(&facts, &field, &has_zero);
-  }
-  if (!makes_sense) {
-    return fail_tensor(w, &facts, "its description makes no sense");
-  }
-  facts.count = has_zero ? 0 : facts.count;
-  uint64_t nbytes;
-  if (!tensor_nbytes(&facts, &nbytes)) {
-    return fail_tensor(w, &facts,
-                       "its dimensions are negative, or larger than any memory");
-  }
-  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts.ort_dtype);
-  if (facts.has_raw && dtype != NULL && dtype->bits != 0 && !facts.is_external &&
-      facts.raw_size != nbytes) {
-    char why[160];
-    snprintf(why, sizeof why, "has %zu bytes, its dimensions need %" PRIu64,
-             facts.raw_size, nbytes);
-    return fail_tensor(w, &facts, why);
-  }
-  if (facts.is_external || facts.has_location) {
-    facts.external.name = facts.name;
-    facts.external.nbytes = facts.length > nbytes ? facts.length : nbytes;
-    VONK_TRY(vonk_onnx_external_check(&w->folder, &facts.external, w->err));
-  }
-  if (here->is_weight) {
-    count_weight(w, &facts, nbytes);
-  }
+static vonk_status visit_function(walk *w, onnx_slice bytes, const place *here) {
+  (void)bytes;
+  (void)here;
+  vonk_onnx_functions_enter(w, false);
   return VONK_OK;
 }
-
-/* --- nodes
- * ------------------------------------------------------------------------------- */
-
-static bool is_known_domain(const walk *w, onnx_slice domain) {
-  static const char *const known[] = {"",
-                                      "ai.onnx",
-                                      "ai.onnx.ml",
-                                      "ai.onnx.training",
-                                      "ai.onnx.preview.training",
-                                      "com.microsoft",
-                                      "com.microsoft.nchwc",
-                                      "com.microsoft.experimental",
-                                      "com.ms.internal.nhwc"};
-  for (size_t i = 0; i < sizeof known / sizeof known[0]; ++i) {
-    if (equals(domain, known[i])) {
-      return true;
-    }
-  }
-  for (size_t i = 0; i < w->n_function_domains; ++i) {
-    onnx_slice own = w->function_domains[i];
-    if (own.size == domain.size && memcmp(own.data, domain.data, own.size) == 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
-static vonk_status visit_node(walk *w, onnx_slice bytes, const place *here) {
-  (void)here;
-  static const uint8_t nothing[1];
-  onnx_slice op = {nothing, 0}, domain = {nothing, 0};
-  onnx_field field;
-  while (vonk_wire_next(&bytes, &field) == 1) {
-    if (field.wire == WIRE_BYTES && (field.number == 4 || field.number == 7)) {
-      *(field.number == 4 ? &op : &domain) = field.bytes;
-    }
-  }
-  if (is_known_domain(w, domain)) {
-    return VONK_OK;
-  }
-  return vonk_onnx_fail(
-      w->err, VONK_UNSUPPORTED,
-      "'%s': operator '%.*s' of domain '%.*s': is no standard operator, and "
-      "vonk runs no operator libraries: export the model with standard "
-      "operators, or do this step outside of it",
-      w->path, (int)(op.size > 80 ? 80 : op.size), (const char *)op.data,
-      (int)(domain.size > 80 ? 80 : domain.size), (const char *)domain.data);
-}
-
-/* --- the graph and the model
- * ------------------------------------------------------------- */
 
 /* The main graph's inputs and outputs: names have to be text, and there has to be an
  * output. */
@@ -420,6 +174,7 @@ static vonk_status visit_graph(walk *w, onnx_slice bytes, const place *here) {
   if (here->parent != IS_MODEL) {
     return VONK_OK;
   }
+  vonk_onnx_functions_enter(w, true);
   onnx_field field, inner;
   size_t n_outputs = 0;
   for (onnx_slice rest = bytes; vonk_wire_next(&rest, &field) == 1;) {
@@ -443,28 +198,6 @@ static vonk_status visit_graph(walk *w, onnx_slice bytes, const place *here) {
         "again",
         w->path);
   }
-  return VONK_OK;
-}
-
-static vonk_status note_function(walk *w, onnx_slice function) {
-  static const uint8_t nothing[1];
-  onnx_slice domain = {nothing, 0};
-  onnx_field field;
-  while (vonk_wire_next(&function, &field) == 1) {
-    if (field.number == 10 && field.wire == WIRE_BYTES) {
-      domain = field.bytes;
-    }
-  }
-  if (is_known_domain(w, domain)) {
-    return VONK_OK;
-  }
-  if (w->n_function_domains == MAX_FUNCTION_DOMAINS) {
-    return vonk_onnx_fail(w->err, VONK_UNSUPPORTED,
-                          "'%s': has functions of more than %d domains: export it with "
-                          "functions inlined",
-                          w->path, MAX_FUNCTION_DOMAINS);
-  }
-  w->function_domains[w->n_function_domains++] = domain;
   return VONK_OK;
 }
 
@@ -494,7 +227,7 @@ static vonk_status note_metadata(walk *w, onnx_slice model, uint32_t count) {
       continue;
     }
     onnx_slice key = {0}, value = {0};
-    read_pair(field.bytes, &key, &value);
+    vonk_onnx_read_pair(field.bytes, &key, &value);
     vonk_kv *row = &rows[w->facts->n_metadata++];
     VONK_TRY(vonk_onnx_new_text(w->arena, (const char *)key.data, key.size, &row->key,
                                 w->err));
@@ -523,8 +256,6 @@ static vonk_status visit_model(walk *w, onnx_slice bytes, const place *here) {
       producer = field.bytes;
     } else if (field.number == 3) {
       producer_version = field.bytes;
-    } else if (field.number == 25) {
-      VONK_TRY(note_function(w, field.bytes));
     }
   }
   if (!has_version && !has_graph) {
@@ -539,6 +270,7 @@ static vonk_status visit_model(walk *w, onnx_slice bytes, const place *here) {
         "it again",
         w->path);
   }
+  VONK_TRY(vonk_onnx_functions_find(w, bytes));
   VONK_TRY(note_producer(w, producer, producer_version));
   return note_metadata(w, bytes, n_metadata);
 }
@@ -565,6 +297,9 @@ vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t
   w.folder.model_path = path;
   const place top = {IS_NOTHING, 0, false};
   vonk_status status = walk_message(&w, IS_MODEL, w.whole, &top);
+  if (status == VONK_OK) {
+    status = vonk_onnx_functions_check(&w);
+  }
   vonk_onnx_folder_release(&w.folder);
   return status;
 }

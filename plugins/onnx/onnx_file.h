@@ -27,8 +27,7 @@ vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t
 /* 0, 1 or 2 as vonk_plugin_v1.recognise says. */
 int32_t vonk_onnx_recognise(const char *path, const uint8_t *head, size_t n_head);
 
-/* --- what the files behind this share
- * ---------------------------------------------------- */
+/* --- what the files behind this share ---------------------------------------------- */
 
 typedef struct onnx_slice {
   const uint8_t *data;

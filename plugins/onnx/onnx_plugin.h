@@ -20,8 +20,7 @@
     }                                     \
   } while (0)
 
-/* --- errors (error.c)
- * -------------------------------------------------------------------- */
+/* --- errors (error.c) -------------------------------------------------------------- */
 
 /* Fills *err (which may be NULL) and returns code. Bytes that are not clean UTF-8 text,
  * as names out of a hostile file may hold, become '?'. */
@@ -40,8 +39,7 @@ bool vonk_onnx_is_text(const char *bytes, size_t nbytes);
 /* Replaces what is not printable UTF-8. */
 void vonk_onnx_clean_text(char *text, size_t nbytes);
 
-/* --- memory (memory.c)
- * ------------------------------------------------------------------- */
+/* --- memory (memory.c) ------------------------------------------------------------- */
 
 /* From the host; NULL if there is none. */
 void *vonk_onnx_alloc(size_t nbytes);
@@ -60,8 +58,7 @@ vonk_status vonk_onnx_new_text(onnx_arena *, const char *bytes, size_t nbytes,
                                const char **out, vonk_error *err);
 void vonk_onnx_arena_release(onnx_arena *);
 
-/* --- runtime (runtime.c)
- * ----------------------------------------------------------------- */
+/* --- runtime (runtime.c) ----------------------------------------------------------- */
 
 /* ONNX Runtime in this process. Made once, at the first need, and never taken down. */
 struct onnx_runtime {
@@ -80,8 +77,7 @@ void vonk_onnx_set_host(const vonk_host *host);
 /* Loads ONNX Runtime if that has not been done. */
 vonk_status vonk_onnx_runtime_get(const onnx_runtime **out, vonk_error *err);
 
-/* --- dtypes (tensor.c)
- * ------------------------------------------------------------------- */
+/* --- dtypes (tensor.c) ------------------------------------------------------------- */
 
 /* One row per element type. */
 typedef struct onnx_dtype {
@@ -100,8 +96,7 @@ vonk_status vonk_onnx_count(const int64_t *shape, int32_t rank, size_t *out);
 void vonk_onnx_shape_text(const int64_t *shape, int32_t rank,
                           const char *const *dim_names, char *out, size_t capacity);
 
-/* --- models (model.c) and sessions (session.c)
- * ------------------------------------------- */
+/* --- models (model.c) and sessions (session.c) ------------------------------------- */
 
 /* One OrtSession, shared by the sessions and the outputs that need its memory. */
 typedef struct onnx_core {
@@ -155,8 +150,7 @@ vonk_status vonk_onnx_create_session(vonk_plugin_model *, vonk_device device,
                                      vonk_error *err);
 void vonk_onnx_release_session(vonk_plugin_session *);
 
-/* --- runs (run.c, tensor.c)
- * -------------------------------------------------------------- */
+/* --- runs (run.c, tensor.c) -------------------------------------------------------- */
 
 vonk_status vonk_onnx_run(vonk_plugin_session *, const vonk_run *, vonk_error *err);
 

@@ -89,8 +89,7 @@ static vonk_status bind(const vonk_plugin_session *session, const vonk_run *run,
   return VONK_OK;
 }
 
-/* --- cancel
- * ------------------------------------------------------------------------------ */
+/* --- cancel ------------------------------------------------------------------------ */
 
 typedef struct run_watch {
   const onnx_runtime *runtime;
@@ -145,8 +144,7 @@ static vonk_status call_watched(const vonk_plugin_session *session, const vonk_r
   return status;
 }
 
-/* --- the run
- * ----------------------------------------------------------------------------- */
+/* --- the run ----------------------------------------------------------------------- */
 
 static vonk_status adopt_outputs(const vonk_plugin_session *session, const vonk_run *run,
                                  run_slots *slots, vonk_error *err) {

@@ -208,8 +208,7 @@ vonk_status vonk_onnx_tensor_place(const vonk_plugin_session *session,
   return wrap(session, tensor, io, count, out, err);
 }
 
-/* --- outputs that ONNX Runtime made
- * ------------------------------------------------------ */
+/* --- outputs that ONNX Runtime made ------------------------------------------------ */
 
 /* private_data of an adopted tensor. */
 typedef struct adopted {
