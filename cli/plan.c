@@ -176,11 +176,9 @@ static vonk_status keep_selected(const char *list, vonk_cli_plan *plan, vonk_err
   return status;
 }
 
-static vonk_status keep_columns(const vonk_cli_args *args, vonk_cli_plan *plan,
-                                vonk_error *err) {
+static vonk_status keep_columns(const char *list, vonk_cli_plan *plan, vonk_error *err) {
   VONK_TRY(vonk_new(plan->n_columns, sizeof(*plan->selected), &plan->selected, err));
   VONK_TRY(vonk_new(plan->n_columns, sizeof(*plan->fed), &plan->fed, err));
-  const char *list = vonk_cli_value(args, "select", NULL);
   if (list != NULL) {
     VONK_TRY(keep_selected(list, plan, err));
   } else {
@@ -312,6 +310,21 @@ static vonk_status rebind(const vonk_cli_plan_request *r, const vonk_bind_option
   return vonk_predictor_schema(predictor, &plan->predictions, err);
 }
 
+/* The library speaks of maps and of SQL's CAST; here both are an option. */
+static void add_hint(vonk_error *err) {
+  static const char *const hints[][2] = {
+      {"CAST(", " (here: --input TENSOR=COLUMN::TYPE)"},
+      {"map it", " (here: --input TENSOR=COLUMN)"}};
+  for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
+    size_t length = strlen(err->message), more = strlen(hints[i][1]);
+    if (strstr(err->message, hints[i][0]) != NULL &&
+        length + more < sizeof(err->message)) {
+      memcpy(err->message + length, hints[i][1], more + 1);
+      return;
+    }
+  }
+}
+
 static vonk_status bind_offer(const vonk_cli_plan_request *r,
                               const vonk_bind_options *bind,
                               const vonk_cli_mapping *mappings, vonk_cli_plan *plan,
@@ -325,6 +338,9 @@ static vonk_status bind_offer(const vonk_cli_plan_request *r,
   }
   if (status == VONK_OK) {
     status = vonk_predictor_create(r->model, &offer, bind, &plan->predictor, err);
+    if (status != VONK_OK) {
+      add_hint(err);
+    }
   }
   if (status == VONK_OK) {
     select_read(plan, offered);
@@ -357,26 +373,48 @@ static vonk_status bind_model(const vonk_cli_plan_request *r,
  * ------------------------------------------------------------------------------------------------------
  */
 
+/* Is there a kept column of that name, as SQL compares names? */
+static bool is_kept(const vonk_cli_plan *plan, const char *name) {
+  for (size_t i = 0; i < plan->n_kept; i++) {
+    if (strcasecmp(plan->columns[plan->selected[i]].name, name) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The output of the model that becomes this column. */
+static const char *tensor_of(const vonk_bind_options *bind, const char *column) {
+  for (size_t i = 0; i < bind->n_outputs; i++) {
+    if (strcmp(bind->outputs[i].value, column) == 0) {
+      return bind->outputs[i].key;
+    }
+  }
+  return column;
+}
+
 static vonk_status check_clash(const vonk_cli_plan *plan, const vonk_bind_options *bind,
                                vonk_error *err) {
-  for (int64_t i = 0; i < plan->predictions.n_children; i++) {
+  int64_t n = plan->predictions.n_children;
+  bool has_errors = bind->row_errors == VONK_ROWS_REPORT;
+  for (int64_t i = 0; i < n; i++) {
     const char *name = plan->predictions.children[i]->name;
-    for (size_t j = 0; j < plan->n_kept; j++) {
-      if (strcasecmp(plan->columns[plan->selected[j]].name, name) != 0) {
-        continue;
-      }
-      if (bind->row_errors == VONK_ROWS_REPORT && i == plan->predictions.n_children - 1) {
-        return vonk_fail(err, VONK_INVALID,
-                         "column 'error': the input has one of that name: leave it out "
-                         "with --select, for "
-                         "--on-error report adds its own");
-      }
-      return vonk_fail(err, VONK_INVALID,
-                       "output '%s': the input has a column of that name: give the "
-                       "output another one with --output "
-                       "%s=NAME, or leave the column out with --select",
-                       name, name);
+    if (!is_kept(plan, name)) {
+      continue;
     }
+    if (has_errors && i == n - 1) {
+      return vonk_fail(err, VONK_INVALID,
+                       "column '%s': the input has one of that name, and --on-error "
+                       "report adds its own: leave the "
+                       "input's out with --select",
+                       name);
+    }
+    const char *tensor = tensor_of(bind, name);
+    return vonk_fail(err, VONK_INVALID,
+                     "output '%s': would be the column '%s', but the input has one of "
+                     "that name: name it with --output "
+                     "%s=NAME, or leave the input's out with --select",
+                     tensor, name, tensor);
   }
   return VONK_OK;
 }
@@ -384,15 +422,11 @@ static vonk_status check_clash(const vonk_cli_plan *plan, const vonk_bind_option
 vonk_status vonk_cli_plan_create(const vonk_cli_plan_request *r, vonk_cli_plan *out,
                                  vonk_error *err) {
   vonk_cli_plan plan = {.n_columns = 0};
-  vonk_cli_mapping *mappings;
-  size_t n;
-  VONK_TRY(vonk_cli_mappings_read(r->args, &mappings, &n, err));
-  vonk_status status = read_columns(r, mappings, n, &plan, err);
-  if (status == VONK_OK && (status = keep_columns(r->args, &plan, err)) == VONK_OK &&
-      (status = bind_model(r, mappings, n, &plan, err)) == VONK_OK) {
+  vonk_status status = read_columns(r, r->mappings, r->n_mappings, &plan, err);
+  if (status == VONK_OK && (status = keep_columns(r->select, &plan, err)) == VONK_OK &&
+      (status = bind_model(r, r->mappings, r->n_mappings, &plan, err)) == VONK_OK) {
     status = check_clash(&plan, r->bind, err);
   }
-  vonk_cli_mappings_release(mappings, n);
   if (status != VONK_OK) {
     vonk_cli_plan_clear(&plan);
     return status;

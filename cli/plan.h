@@ -6,6 +6,28 @@
 #include "cli/cli.h"
 #include "cli/files.h"
 
+/* --- the map of --input (inputs.c)
+ * -------------------------------------------------------------------------------- */
+
+/* One --input: tensor=part,part,... */
+typedef struct vonk_cli_part {
+  char *column; /* "pixels" or "s.f" */
+  char *cast;   /* "FLOAT"; NULL = none */
+  char *name;   /* what stands for it in the map: column, or column::cast */
+} vonk_cli_part;
+typedef struct vonk_cli_mapping {
+  char *tensor;
+  vonk_cli_part *parts;
+  size_t n_parts;
+  char *names; /* the parts' names, joined by commas */
+} vonk_cli_mapping;
+/* All of them. */
+vonk_status vonk_cli_mappings_read(const vonk_cli_args *, vonk_cli_mapping **out,
+                                   size_t *n, vonk_error *err);
+void vonk_cli_mappings_release(vonk_cli_mapping *, size_t n);
+
+/* --- the plan (plan.c) -------------------------------------------------------------- */
+
 /* A column that the SELECT delivers. */
 typedef struct vonk_cli_column {
   char *name; /* "pixels", or "pixels::FLOAT[784]" for one that is converted on the way */
@@ -30,7 +52,9 @@ typedef struct vonk_cli_plan {
 } vonk_cli_plan;
 
 typedef struct vonk_cli_plan_request {
-  const vonk_cli_args *args;     /* --input, --select */
+  const vonk_cli_mapping *mappings; /* --input */
+  size_t n_mappings;
+  const char *select;            /* --select; NULL = all columns */
   const vonk_bind_options *bind; /* without inputs */
   vonk_model *model;
   const vonk_cli_source *source;
@@ -44,24 +68,5 @@ vonk_status vonk_cli_plan_create(const vonk_cli_plan_request *request, vonk_cli_
 void vonk_cli_plan_clear(vonk_cli_plan *);
 /* The SELECT statement. */
 void vonk_cli_plan_sql(const vonk_cli_plan *, const vonk_cli_source *, vonk_cli_sql *out);
-
-/* --- the map of --input (inputs.c)
- * -------------------------------------------------------------------------------- */
-
-/* One --input: tensor=part,part,... */
-typedef struct vonk_cli_part {
-  char *column; /* "pixels" or "s.f" */
-  char *cast;   /* "FLOAT"; NULL = none */
-  char *name;   /* what stands for it in the map: column, or column::cast */
-} vonk_cli_part;
-typedef struct vonk_cli_mapping {
-  char *tensor;
-  vonk_cli_part *parts;
-  size_t n_parts;
-  char *names; /* the parts' names, joined by commas */
-} vonk_cli_mapping;
-vonk_status vonk_cli_mappings_read(const vonk_cli_args *, vonk_cli_mapping **out,
-                                   size_t *n, vonk_error *err);
-void vonk_cli_mappings_release(vonk_cli_mapping *, size_t n);
 
 #endif /* VONK_CLI_PLAN_H */

@@ -129,7 +129,9 @@ static void run_close(run *r) {
  */
 
 static vonk_status plan_run(run *r, vonk_error *err) {
-  vonk_cli_plan_request request = {.args = r->settings->args,
+  vonk_cli_plan_request request = {.mappings = r->settings->mappings,
+                                   .n_mappings = r->settings->n_mappings,
+                                   .select = r->settings->select,
                                    .bind = &r->settings->bind,
                                    .model = r->model,
                                    .source = &r->source,

@@ -8,13 +8,14 @@
 
 /* The command line, checked as far as that goes without opening anything. */
 typedef struct vonk_cli_settings {
-  const vonk_cli_args *args;
-  const char *model_path, *output;
+  const char *model_path, *output, *select;
   const char *const *inputs;
   size_t n_inputs;
   vonk_cli_model_options model_options;
-  vonk_bind_options bind; /* without inputs */
-  vonk_kv *outputs;       /* of bind; keys are new strings */
+  vonk_bind_options bind;     /* without inputs */
+  vonk_kv *outputs;           /* of bind; keys are new strings */
+  vonk_cli_mapping *mappings; /* --input */
+  size_t n_mappings;
   vonk_cli_format format, output_format;
   uint32_t n_threads;
   bool wants_stats, wants_progress, is_quiet;

@@ -50,7 +50,7 @@ static vonk_status read_format(const vonk_cli_args *args, const char *option,
 static vonk_status read_all(const vonk_cli_args *args, vonk_cli_settings *s,
                             vonk_error *err) {
   int64_t threads;
-  s->args = args;
+  s->select = vonk_cli_value(args, "select", NULL);
   s->output = vonk_cli_value(args, "o", NULL);
   if (s->output == NULL || s->output[0] == '\0') {
     return vonk_fail(
@@ -70,6 +70,7 @@ static vonk_status read_all(const vonk_cli_args *args, vonk_cli_settings *s,
   VONK_TRY(read_format(args, "format", &s->format, err));
   VONK_TRY(read_format(args, "output-format", &s->output_format, err));
   VONK_TRY(read_bind(args, s, err));
+  VONK_TRY(vonk_cli_mappings_read(args, &s->mappings, &s->n_mappings, err));
   s->wants_stats = vonk_cli_flag(args, "stats");
   s->is_quiet = vonk_cli_flag(args, "quiet");
   bool by_default = isatty(STDERR_FILENO) != 0 && !s->is_quiet;
@@ -96,6 +97,7 @@ void vonk_cli_settings_clear(vonk_cli_settings *s) {
     vonk_delete(key);
   }
   vonk_delete(s->outputs);
+  vonk_cli_mappings_release(s->mappings, s->n_mappings);
   vonk_cli_model_options_clear(&s->model_options);
   memset(s, 0, sizeof(*s));
 }

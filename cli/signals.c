@@ -59,6 +59,9 @@ vonk_status vonk_cli_signals_start(vonk_error *err) {
   sigemptyset(&watch.set);
   sigaddset(&watch.set, SIGINT);
   sigaddset(&watch.set, SIGTERM);
+  /* A file that may not grow further is an error of write(), not the end of the process.
+   */
+  (void)signal(SIGXFSZ, SIG_IGN);
   pthread_t thread;
   int error = pthread_sigmask(SIG_BLOCK, &watch.set, NULL);
   if (error == 0 && (error = pthread_create(&thread, NULL, watch_signals, NULL)) == 0) {
