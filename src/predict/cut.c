@@ -64,27 +64,45 @@ static bool starts_new_shape(const call *c, int64_t place) {
          !same_shape(c, c->order[place - 1], c->order[place]);
 }
 
+/* Rows of one shape that run together from this place on, at most: long rows of a free
+ * dimension are only known here. */
+static int64_t most_rows(const call *c, int64_t place) {
+  const vonk_predictor *p = c->predictor;
+  if (c->n_free_dims == 0 || p->fixed_batch != 0) {
+    return p->batch_rows;
+  }
+  int64_t row = c->order == NULL ? place : c->order[place];
+  int64_t cap = p->batch_bytes /
+                vonk_plan_row_bytes(p, &c->free_dims[(size_t)row * c->n_free_dims]);
+  cap = cap > 0 ? cap : 1;
+  return cap < p->batch_rows ? cap : p->batch_rows;
+}
+
+/* Where the micro-batch that begins here ends. */
+static int64_t end_of_cut(const call *c, int64_t begin) {
+  int64_t most = most_rows(c, begin), end = begin + 1;
+  int64_t limit = c->n_order - begin < most ? c->n_order : begin + most;
+  if (c->order == NULL) {
+    return limit;
+  }
+  while (end < limit && !starts_new_shape(c, end)) {
+    end++;
+  }
+  return end;
+}
+
 vonk_status vonk_rows_cut(call *c, vonk_error *err) {
-  int64_t size = c->predictor->batch_rows;
+  int64_t n = 0;
   c->n_order = c->n_rows;
   if (c->n_free_dims > 0 && c->n_rows > 0 && !rows_are_alike(c)) {
     VONK_TRY(sort_rows(c, err));
   }
-  int64_t n_shapes = 0;
-  for (int64_t i = 0; c->order != NULL && i < c->n_order; i++) {
-    n_shapes += starts_new_shape(c, i);
+  for (int64_t begin = 0; begin < c->n_order; begin = end_of_cut(c, begin)) {
+    n++;
   }
-  VONK_TRY(vonk_new((size_t)(c->n_order / size + 1 + n_shapes), sizeof *c->cuts, &c->cuts,
-                    err));
+  VONK_TRY(vonk_new((size_t)n, sizeof *c->cuts, &c->cuts, err));
   for (int64_t begin = 0, end; begin < c->n_order; begin = end) {
-    int64_t limit = c->n_order - begin < size ? c->n_order : begin + size;
-    end = begin + 1;
-    if (c->order == NULL) {
-      end = limit;
-    }
-    while (end < limit && !starts_new_shape(c, end)) {
-      end++;
-    }
+    end = end_of_cut(c, begin);
     c->cuts[c->n_cuts++] = (cut){begin, end};
   }
   return VONK_OK;

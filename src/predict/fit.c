@@ -186,6 +186,9 @@ static vonk_status fit_single(input_plan *input, vonk_error *err) {
   bool is_exact = false;
   VONK_TRY(measure_depth(s, input, err));
   VONK_TRY(fit_dtype(s, input, &is_exact, err));
+  if (s->type->kind == VONK_TYPE_NULL) {
+    return VONK_OK; /* no row of it ever becomes a tensor */
+  }
   if (s->depth == 0) {
     VONK_TRY(fit_scalar(s, input, err));
     close_free_dimensions(input);

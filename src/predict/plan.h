@@ -104,6 +104,7 @@ struct vonk_predictor {
   bool groups_rows;    /* an input has a free dimension: rows of one shape run together */
   int64_t fixed_batch; /* 0 = free */
   int64_t batch_rows;  /* of a micro-batch */
+  int64_t batch_bytes; /* of a micro-batch's tensors, at most */
   vonk_cancel_source *cancel;
   counters *counters;
   pthread_mutex_t *workspace_mutex;
@@ -122,6 +123,10 @@ vonk_predictor *vonk_predictor_retain(const vonk_predictor *);
 vonk_status vonk_plan_signature(vonk_predictor *, vonk_error *err);
 /* signature.c: batch_rows, after shapes are known. */
 void vonk_plan_batch(vonk_predictor *, int64_t batch_rows, int64_t batch_bytes);
+/* signature.c: bytes of one row's tensors, given the free dimensions of all inputs in
+ * order; NULL = a guess. Free dimensions of outputs are taken to be as long as the
+ * inputs' longest. */
+int64_t vonk_plan_row_bytes(const vonk_predictor *, const int64_t *free_dims);
 /* match.c: which columns feed which input. */
 vonk_status vonk_plan_match(vonk_predictor *, const vonk_bind_options *, vonk_error *err);
 /* fit.c: dtypes and shapes of those columns against the inputs. */

@@ -238,12 +238,15 @@ static bool fit_dims(const input_plan *plan, const source *s, const int64_t *dim
   int64_t rest = 1;
   int32_t n_free = 0;
   if (s->depth == plan->rank && s->depth > 0) {
+    bool is_empty =
+        false; /* below an empty list, lengths are not known and do not matter */
     for (int32_t d = 0; d < plan->rank; d++) {
       if (plan->shape[d] < 0) {
         free_dims[n_free++] = dims[d];
-      } else if (plan->shape[d] != dims[d]) {
+      } else if (plan->shape[d] != dims[d] && !is_empty) {
         return false;
       }
+      is_empty = is_empty || dims[d] == 0;
     }
     return true;
   }

@@ -166,11 +166,20 @@ vonk_status vonk_plan_signature(vonk_predictor *p, vonk_error *err) {
   return VONK_OK;
 }
 
-static int64_t guess_bytes(int32_t rank, const int64_t *shape,
-                           const vonk_dtype_info *dtype) {
+/* Bytes of one tensor row; dimensions that are free are *free_dims onwards, or, if that
+ * is NULL, all `longest`. */
+static int64_t tensor_bytes(int32_t rank, const int64_t *shape,
+                            const vonk_dtype_info *dtype, const int64_t **free_dims,
+                            int64_t *longest) {
   int64_t nbytes = dtype->size == 0 ? FREE_DIM_GUESS : dtype->size;
   for (int32_t d = 0; d < rank; d++) {
-    int64_t dim = shape[d] < 0 ? FREE_DIM_GUESS : shape[d];
+    int64_t dim = shape[d];
+    if (dim < 0 && *free_dims != NULL) {
+      dim = *(*free_dims)++;
+      *longest = dim > *longest ? dim : *longest;
+    } else if (dim < 0) {
+      dim = *longest;
+    }
     if (dim > 0 && nbytes > INT32_MAX / dim) {
       return INT32_MAX;
     }
@@ -179,15 +188,25 @@ static int64_t guess_bytes(int32_t rank, const int64_t *shape,
   return nbytes;
 }
 
-void vonk_plan_batch(vonk_predictor *p, int64_t batch_rows, int64_t batch_bytes) {
-  int64_t row_bytes = 1;
+int64_t vonk_plan_row_bytes(const vonk_predictor *p, const int64_t *free_dims) {
+  int64_t row_bytes = 1, longest = free_dims == NULL ? FREE_DIM_GUESS : 1;
   for (size_t i = 0; i < p->n_inputs; i++) {
-    row_bytes += guess_bytes(p->inputs[i].rank, p->inputs[i].shape, p->inputs[i].dtype);
+    const input_plan *input = &p->inputs[i];
+    row_bytes +=
+        tensor_bytes(input->rank, input->shape, input->dtype, &free_dims, &longest);
   }
+  free_dims = NULL;
   for (size_t i = 0; i < p->n_outputs; i++) {
-    row_bytes += guess_bytes(p->outputs[i].tensor_rank, p->outputs[i].tensor_shape,
-                             p->outputs[i].tensor_type);
+    const output_plan *o = &p->outputs[i];
+    row_bytes += tensor_bytes(o->tensor_rank, o->tensor_shape, o->tensor_type, &free_dims,
+                              &longest);
   }
+  return row_bytes;
+}
+
+void vonk_plan_batch(vonk_predictor *p, int64_t batch_rows, int64_t batch_bytes) {
+  int64_t row_bytes = vonk_plan_row_bytes(p, NULL);
+  p->batch_bytes = batch_bytes > 0 ? batch_bytes : (int64_t)DEFAULT_BATCH_BYTES;
   if (p->fixed_batch != 0) {
     p->batch_rows = p->fixed_batch;
     return;
@@ -199,8 +218,7 @@ void vonk_plan_batch(vonk_predictor *p, int64_t batch_rows, int64_t batch_bytes)
       rows /= 2;
     }
   }
-  int64_t cap =
-      (batch_bytes > 0 ? batch_bytes : (int64_t)DEFAULT_BATCH_BYTES) / row_bytes;
+  int64_t cap = p->batch_bytes / row_bytes;
   cap = cap > 0 ? cap : 1;
   p->batch_rows = rows < cap ? rows : cap;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ def library_path() -> str:
     """The library under test: the installed one, or VONK_LIBRARY."""
     if "VONK_LIBRARY" in os.environ:
         return os.environ["VONK_LIBRARY"]
-    import vonk
+    import vonk  # noqa: PLC0415 - with VONK_LIBRARY no wheel need be installed
 
     return str(vonk.installation().library)
 
@@ -74,33 +75,28 @@ class VonkError(Exception):
         super().__init__(f"{self.code}: {self.message}")
 
 
-_loaded: Any = None
-
-
+@functools.cache
 def _lib() -> Any:
-    global _loaded
-    if _loaded is None:
-        lib = c.CDLL(library_path())
-        pointer, status = c.c_void_p, c.c_int32
-        lib.vonk_status_name.restype = c.c_char_p
-        lib.vonk_model_open.argtypes = [c.c_char_p, c.POINTER(KeyValue), c.c_size_t, c.POINTER(pointer), c.POINTER(Error)]
-        lib.vonk_model_close.argtypes = [pointer]
-        lib.vonk_predictor_create.argtypes = [
-            pointer, pointer, c.POINTER(BindOptions), c.POINTER(pointer), c.POINTER(Error),
-        ]  # fmt: skip
-        lib.vonk_predictor_release.argtypes = [pointer]
-        lib.vonk_predictor_cancel.argtypes = [pointer]
-        lib.vonk_predictor_schema.argtypes = [pointer, pointer, c.POINTER(Error)]
-        lib.vonk_predict.argtypes = [pointer, pointer, pointer, c.POINTER(Error)]
-        lib.vonk_predict_stream.argtypes = [pointer, pointer, pointer, c.POINTER(Error)]
-        lib.vonk_predictor_columns.argtypes = [pointer, c.POINTER(c.POINTER(c.c_int64)), c.POINTER(c.c_size_t)]
-        lib.vonk_predictor_stats.argtypes = [pointer, c.POINTER(Stats)]
-        lib.vonk_predictor_batch_rows.argtypes = [pointer]
-        lib.vonk_predictor_batch_rows.restype = c.c_int64
-        for name in ("vonk_model_open", "vonk_predictor_create", "vonk_predict", "vonk_predict_stream"):
-            getattr(lib, name).restype = status
-        _loaded = lib
-    return _loaded
+    lib = c.CDLL(library_path())
+    pointer, status = c.c_void_p, c.c_int32
+    lib.vonk_status_name.restype = c.c_char_p
+    lib.vonk_model_open.argtypes = [c.c_char_p, c.POINTER(KeyValue), c.c_size_t, c.POINTER(pointer), c.POINTER(Error)]
+    lib.vonk_model_close.argtypes = [pointer]
+    lib.vonk_predictor_create.argtypes = [
+        pointer, pointer, c.POINTER(BindOptions), c.POINTER(pointer), c.POINTER(Error),
+    ]  # fmt: skip
+    lib.vonk_predictor_release.argtypes = [pointer]
+    lib.vonk_predictor_cancel.argtypes = [pointer]
+    lib.vonk_predictor_schema.argtypes = [pointer, pointer, c.POINTER(Error)]
+    lib.vonk_predict.argtypes = [pointer, pointer, pointer, c.POINTER(Error)]
+    lib.vonk_predict_stream.argtypes = [pointer, pointer, pointer, c.POINTER(Error)]
+    lib.vonk_predictor_columns.argtypes = [pointer, c.POINTER(c.POINTER(c.c_int64)), c.POINTER(c.c_size_t)]
+    lib.vonk_predictor_stats.argtypes = [pointer, c.POINTER(Stats)]
+    lib.vonk_predictor_batch_rows.argtypes = [pointer]
+    lib.vonk_predictor_batch_rows.restype = c.c_int64
+    for name in ("vonk_model_open", "vonk_predictor_create", "vonk_predict", "vonk_predict_stream"):
+        getattr(lib, name).restype = status
+    return lib
 
 
 def _check(status: int, error: Error) -> None:
@@ -182,7 +178,11 @@ class Predictor:
         _check(_lib().vonk_predictor_schema(self.pointer, c.byref(block), c.byref(error)), error)
         return pa.Schema._import_from_c(c.addressof(block))
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def predict_struct(self, rows: pa.StructArray) -> pa.RecordBatch:
+        """A struct array as the batch: unlike a RecordBatch it can have NULL rows and an offset of its own."""
+        return self(rows)
+
+    def __call__(self, batch: pa.RecordBatch | pa.StructArray) -> pa.RecordBatch:
         rows, out, schema, error = ArrowBlock(), ArrowBlock(), ArrowBlock(), Error()
         batch._export_to_c(c.addressof(rows))
         before = bytes(out)

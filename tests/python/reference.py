@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "onnx"))
 
-import models  # noqa: E402  (tests/onnx/models.py)
+import models  # tests/onnx/models.py
 
 Array = NDArray[Any]
 

@@ -9,7 +9,6 @@ import ml_dtypes
 import numpy as np
 import pyarrow as pa
 import pytest
-
 from capi import Model, Predictor, VonkError, predict
 from reference import (
     ARROW,
@@ -132,7 +131,7 @@ def test_large_strings_and_binary_feed_string_tensors(identity: Any) -> None:
         assert result.column("y").to_pylist() == values.tolist(), type_
 
 
-# --- dictionaries ------------------------------------------------------------------------------------------------------
+# --- dictionaries ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("index", ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"])
@@ -159,7 +158,7 @@ def test_a_null_in_index_or_dictionary_is_a_null_row(identity: Any) -> None:
     assert predictor.stats().null_rows == 2
 
 
-# --- slices: an offset at every level -----------------------------------------------------------------------------------
+# --- slices: an offset at every level -------------------------------------------------------------
 
 
 def slices(column: pa.Array) -> list[tuple[int, int]]:
@@ -227,7 +226,7 @@ def test_list_views_may_share_and_reorder_elements(identity: Any) -> None:
     assert result.column("y").to_pylist() == [[7, 8, 9], [0, 1, 2], [0, 1, 2], [4, 5, 6], [1, 2, 3]]
 
 
-# --- memory that does not lie as a framework wants it --------------------------------------------------------------------
+# --- memory that does not lie as a framework wants it ---------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["i16", "f32", "f64", "i64"])
