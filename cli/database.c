@@ -163,6 +163,13 @@ void vonk_cli_sql_release(vonk_cli_sql *sql) { vonk_buffer_release(&sql->buffer)
  * --------------------------------------------------------------------------------------------------------
  */
 
+vonk_status vonk_cli_duckdb_code(const char *message) {
+  static const char conversion[] = "Conversion Error";
+  bool is_conversion =
+      message != NULL && strncmp(message, conversion, sizeof(conversion) - 1) == 0;
+  return is_conversion ? VONK_INVALID : VONK_IO;
+}
+
 vonk_status vonk_cli_duckdb_fail(vonk_error *err, vonk_status code, const char *what,
                                  const char *message) {
   if (message == NULL) {

@@ -28,6 +28,10 @@ vonk_status vonk_cli_sql_check(const vonk_cli_sql *, vonk_error *err);
 const char *vonk_cli_sql_get(const vonk_cli_sql *);
 void vonk_cli_sql_release(vonk_cli_sql *);
 
+/* VONK_INVALID for a value that could not be converted as the command line asked, VONK_IO
+ * for anything else that goes wrong while reading. By the text: a streamed result tells
+ * its class in no other way. */
+vonk_status vonk_cli_duckdb_code(const char *message);
 /* DuckDB's message in one line, without its class of error and its caret. */
 vonk_status vonk_cli_duckdb_fail(vonk_error *err, vonk_status code, const char *what,
                                  const char *message);

@@ -145,11 +145,7 @@ static vonk_status fetch(vonk_cli_pipeline *p, vonk_cli_batch *b, vonk_error *er
   if (message == NULL || message[0] == '\0') {
     return VONK_OK;
   }
-  /* A conversion that the command line asked for is about the rows, anything else about
-   * the file. */
-  bool is_conversion = duckdb_result_error_type(p->result) == DUCKDB_ERROR_CONVERSION;
-  return vonk_cli_duckdb_fail(err, is_conversion ? VONK_INVALID : VONK_IO, p->source,
-                              message);
+  return vonk_cli_duckdb_fail(err, vonk_cli_duckdb_code(message), p->source, message);
 }
 
 /* Called with the mutex held; gives it up while it reads. */

@@ -142,6 +142,7 @@ static vonk_status plan_run(run *r, vonk_error *err) {
 /* Starts the SELECT; rows are read when they are fetched. */
 static vonk_status start_reading(run *r, vonk_error *err) {
   vonk_cli_sql sql = {.status = VONK_OK};
+  const char *message;
   vonk_cli_plan_sql(&r->plan, &r->source, &sql);
   vonk_status status = vonk_cli_sql_check(&sql, err);
   duckdb_pending_result pending = NULL;
@@ -155,8 +156,9 @@ static vonk_status start_reading(run *r, vonk_error *err) {
       status = vonk_cli_duckdb_fail(err, VONK_IO, r->source.name,
                                     duckdb_pending_error(pending));
     } else if (duckdb_execute_pending(pending, &r->result) != DuckDBSuccess) {
-      status = vonk_cli_duckdb_fail(err, VONK_IO, r->source.name,
-                                    duckdb_result_error(&r->result));
+      message = duckdb_result_error(&r->result);
+      status = vonk_cli_duckdb_fail(err, vonk_cli_duckdb_code(message), r->source.name,
+                                    message);
     }
     duckdb_destroy_pending(&pending);
   }

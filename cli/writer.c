@@ -16,7 +16,7 @@ static vonk_status emit_batch(const vonk_cli_plan *plan, vonk_cli_batch *batch,
     duckdb_vector vector = duckdb_data_chunk_get_vector(output, plan->n_kept + (idx_t)i);
     for (int piece = 0; piece < batch->n_pieces; piece++) {
       VONK_TRY(vonk_duckdb_emit(batch->results[piece].children[i],
-                                plan->predictions.children[i], vector,
+                                plan->predictions.children[i], VONK_DUCKDB_LISTS, vector,
                                 piece * batch->piece_rows, err));
     }
   }
@@ -64,7 +64,7 @@ static void bind_rows(duckdb_bind_info info) {
     const struct ArrowSchema *schema = plan->predictions.children[i];
     duckdb_logical_type type;
     vonk_error err = VONK_ERROR_INIT;
-    vonk_status status = vonk_duckdb_type_of(schema, &type, &err);
+    vonk_status status = vonk_duckdb_type_of(schema, VONK_DUCKDB_LISTS, &type, &err);
     if (status != VONK_OK) {
       w->status = status;
       w->error = err;

@@ -35,10 +35,16 @@ void vonk_duckdb_type_describe(const vonk_duckdb_type *, vonk_text *out);
 vonk_status vonk_duckdb_type_schema(const vonk_duckdb_type *, struct ArrowSchema *out,
                                     vonk_error *err);
 
+/* What fixed-size lists become. ARRAY keeps the length in the type; but DuckDB 1.5.6
+ * writes a Parquet file that other readers refuse when an ARRAY is NULL, and Parquet has
+ * no such type anyway: what goes to a file is a LIST. */
+typedef enum { VONK_DUCKDB_ARRAYS, VONK_DUCKDB_LISTS } vonk_duckdb_layout;
+
 /* The DuckDB type that holds values of an Arrow type that vonk predicts; to be destroyed.
  */
 vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
-                                duckdb_logical_type *out, vonk_error *err);
+                                vonk_duckdb_layout layout, duckdb_logical_type *out,
+                                vonk_error *err);
 
 /* --- vectors in (view.c)
  * ------------------------------------------------------------------------------------------
@@ -63,7 +69,7 @@ uint64_t vonk_duckdb_vector_bytes(duckdb_vector vector, const vonk_duckdb_type *
  * ... of a flat vector made of vonk_duckdb_type_of. Fill a vector from row 0 on: list
  * elements are appended. */
 vonk_status vonk_duckdb_emit(const struct ArrowArray *array,
-                             const struct ArrowSchema *schema, duckdb_vector vector,
-                             int64_t start, vonk_error *err);
+                             const struct ArrowSchema *schema, vonk_duckdb_layout layout,
+                             duckdb_vector vector, int64_t start, vonk_error *err);
 
 #endif /* VONK_ENGINES_DUCKDB_H */

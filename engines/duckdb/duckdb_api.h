@@ -65,7 +65,6 @@ DUCKDB_EXTENSION_EXTERN
   X(query)                                  \
   X(register_table_function)                \
   X(result_error)                           \
-  X(result_error_type)                      \
   X(set_config)                             \
   X(string_t_data)                          \
   X(struct_type_child_count)                \
@@ -79,7 +78,6 @@ DUCKDB_EXTENSION_EXTERN
   X(table_function_set_name)                \
   X(vector_assign_string_element_len)       \
   X(vector_ensure_validity_writable)        \
-  X(vector_get_column_type)                 \
   X(vector_get_data)                        \
   X(vector_get_validity)                    \
   X(vector_reference_vector)

@@ -15,6 +15,7 @@ typedef struct span {
   const struct ArrowSchema *schema;
   int64_t first, n;
   int64_t start;
+  vonk_duckdb_layout layout;
 } span;
 
 static vonk_status emit_span(span s, duckdb_vector vector, vonk_error *err);
@@ -28,22 +29,37 @@ static bool is_null(const struct ArrowArray *array, int64_t i) {
          !bit_at(array->buffers[0], array->offset + i);
 }
 
+/* Rows [start, start + n) become NULL, and with an array its elements, with a struct its
+ * fields, as DuckDB itself does it. */
+static void set_null(duckdb_vector vector, const struct ArrowSchema *schema,
+                     vonk_duckdb_layout layout, int64_t start, int64_t n) {
+  duckdb_vector_ensure_validity_writable(vector);
+  uint64_t *validity = duckdb_vector_get_validity(vector);
+  for (int64_t row = start; row < start + n; row++) {
+    validity[row / 64] &= ~(UINT64_C(1) << (row % 64));
+  }
+  int64_t size = vonk_duckdb_array_size(schema, layout);
+  if (size > 0) {
+    set_null(duckdb_array_vector_get_child(vector), schema->children[0], layout,
+             start * size, n * size);
+  }
+  for (int64_t i = 0;
+       schema->format[0] == '+' && schema->format[1] == 's' && i < schema->n_children;
+       i++) {
+    set_null(duckdb_struct_vector_get_child(vector, (idx_t)i), schema->children[i],
+             layout, start, n);
+  }
+}
+
 static void emit_nulls(span s, duckdb_vector vector) {
   if (s.array->null_count == 0 || s.array->n_buffers == 0 ||
       s.array->buffers[0] == NULL) {
     return;
   }
-  uint64_t *validity = NULL;
   for (int64_t i = 0; i < s.n; i++) {
-    if (!is_null(s.array, s.first + i)) {
-      continue;
+    if (is_null(s.array, s.first + i)) {
+      set_null(vector, s.schema, s.layout, s.start + i, 1);
     }
-    if (validity == NULL) {
-      duckdb_vector_ensure_validity_writable(vector);
-      validity = duckdb_vector_get_validity(vector);
-    }
-    uint64_t row = (uint64_t)(s.start + i);
-    validity[row / 64] &= ~(UINT64_C(1) << (row % 64));
   }
 }
 
@@ -90,14 +106,15 @@ static vonk_status emit_fixed(span s, int64_t size, duckdb_vector vector,
                .schema = s.schema->children[0],
                .first = (s.array->offset + s.first) * size,
                .n = s.n * size,
-               .start = s.start * size};
+               .start = s.start * size,
+               .layout = s.layout};
   return emit_span(item, duckdb_array_vector_get_child(vector), err);
 }
 
 static vonk_status emit_list(span s, int64_t size, duckdb_vector vector,
                              vonk_error *err) {
   bool is_fixed = s.schema->format[1] == 'w', is_wide = s.schema->format[1] == 'L';
-  idx_t used = duckdb_list_vector_get_size(vector);
+  idx_t used = s.start == 0 ? 0 : duckdb_list_vector_get_size(vector);
   int64_t begin = is_fixed ? (s.array->offset + s.first) * size
                            : offset_at(s.array, is_wide, s.first);
   int64_t end =
@@ -116,7 +133,8 @@ static vonk_status emit_list(span s, int64_t size, duckdb_vector vector,
                .schema = s.schema->children[0],
                .first = begin,
                .n = end - begin,
-               .start = (int64_t)used};
+               .start = (int64_t)used,
+               .layout = s.layout};
   VONK_TRY(emit_span(item, duckdb_list_vector_get_child(vector), err));
   duckdb_list_vector_set_size(vector, used + (idx_t)(end - begin));
   return VONK_OK;
@@ -128,7 +146,8 @@ static vonk_status emit_struct(span s, duckdb_vector vector, vonk_error *err) {
                   .schema = s.schema->children[i],
                   .first = s.array->offset + s.first,
                   .n = s.n,
-                  .start = s.start};
+                  .start = s.start,
+                  .layout = s.layout};
     VONK_TRY(emit_span(field, duckdb_struct_vector_get_child(vector, (idx_t)i), err));
   }
   return VONK_OK;
@@ -138,21 +157,12 @@ static vonk_status emit_nested(span s, duckdb_vector vector, vonk_error *err) {
   if (s.schema->format[1] == 's') {
     return emit_struct(s, vector, err);
   }
-  duckdb_logical_type type = duckdb_vector_get_column_type(vector);
-  bool is_array = duckdb_get_type_id(type) == DUCKDB_TYPE_ARRAY;
-  int64_t size = is_array ? (int64_t)duckdb_array_type_array_size(type) : 0;
-  duckdb_destroy_logical_type(&type);
-  if (is_array) {
-    return emit_fixed(s, size, vector, err);
-  }
-  return emit_list(s, vonk_duckdb_fixed_length(s.schema), vector, err);
+  int64_t size = vonk_duckdb_array_size(s.schema, s.layout);
+  return size > 0 ? emit_fixed(s, size, vector, err)
+                  : emit_list(s, vonk_duckdb_fixed_length(s.schema), vector, err);
 }
 
-static vonk_status emit_span(span s, duckdb_vector vector, vonk_error *err) {
-  emit_nulls(s, vector);
-  if (s.n == 0) {
-    return VONK_OK;
-  }
+static vonk_status emit_elements(span s, duckdb_vector vector, vonk_error *err) {
   switch (s.schema->format[0]) {
     case '+':
       return emit_nested(s, vector, err);
@@ -171,8 +181,21 @@ static vonk_status emit_span(span s, duckdb_vector vector, vonk_error *err) {
   }
 }
 
+static vonk_status emit_span(span s, duckdb_vector vector, vonk_error *err) {
+  if (s.n > 0) {
+    VONK_TRY(emit_elements(s, vector, err));
+    emit_nulls(s, vector); /* last: a NULL array takes its elements along */
+  }
+  return VONK_OK;
+}
+
 vonk_status vonk_duckdb_emit(const struct ArrowArray *array,
-                             const struct ArrowSchema *schema, duckdb_vector vector,
-                             int64_t start, vonk_error *err) {
-  return emit_span((span){array, schema, 0, array->length, start}, vector, err);
+                             const struct ArrowSchema *schema, vonk_duckdb_layout layout,
+                             duckdb_vector vector, int64_t start, vonk_error *err) {
+  span all = {.array = array,
+              .schema = schema,
+              .n = array->length,
+              .start = start,
+              .layout = layout};
+  return emit_span(all, vector, err);
 }

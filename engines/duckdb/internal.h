@@ -20,6 +20,10 @@ const vonk_duckdb_type_info *vonk_duckdb_type_find(duckdb_type id);
 size_t vonk_duckdb_format_width(const char *format);
 /* Of "+w:N": N; else 0. */
 int64_t vonk_duckdb_fixed_length(const struct ArrowSchema *schema);
+/* The size of the ARRAY that holds values of a fixed-size list; 0 = they go to a LIST, or
+ * it is no such list. */
+int64_t vonk_duckdb_array_size(const struct ArrowSchema *schema,
+                               vonk_duckdb_layout layout);
 
 /* The values of an ENUM as an Arrow text array, allocated with vonk_new. */
 vonk_status vonk_duckdb_dictionary(duckdb_logical_type type, struct ArrowArray **out,

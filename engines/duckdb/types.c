@@ -274,6 +274,13 @@ int64_t vonk_duckdb_fixed_length(const struct ArrowSchema *schema) {
   return schema->format[1] == 'w' ? strtoll(schema->format + 3, NULL, 10) : 0;
 }
 
+int64_t vonk_duckdb_array_size(const struct ArrowSchema *schema,
+                               vonk_duckdb_layout layout) {
+  enum { MAX_ARRAY = 100000 }; /* DuckDB's own bound */
+  int64_t length = schema->format[0] == '+' ? vonk_duckdb_fixed_length(schema) : 0;
+  return layout == VONK_DUCKDB_ARRAYS && length <= MAX_ARRAY ? length : 0;
+}
+
 /* The row of an Arrow format; the small text types are not in the table, where each
  * DuckDB type stands once. */
 static const vonk_duckdb_type_info *find_format(const char *format) {
@@ -293,20 +300,20 @@ size_t vonk_duckdb_format_width(const char *format) {
 }
 
 static vonk_status list_type_of(const struct ArrowSchema *schema,
-                                duckdb_logical_type *out, vonk_error *err) {
-  /* DuckDB's own bound for an ARRAY; longer rows are lists. */
-  enum { MAX_ARRAY = 100000 };
+                                vonk_duckdb_layout layout, duckdb_logical_type *out,
+                                vonk_error *err) {
   duckdb_logical_type item;
-  VONK_TRY(vonk_duckdb_type_of(schema->children[0], &item, err));
-  int64_t length = vonk_duckdb_fixed_length(schema);
-  *out = length > 0 && length <= MAX_ARRAY ? duckdb_create_array_type(item, (idx_t)length)
-                                           : duckdb_create_list_type(item);
+  VONK_TRY(vonk_duckdb_type_of(schema->children[0], layout, &item, err));
+  int64_t size = vonk_duckdb_array_size(schema, layout);
+  *out = size > 0 ? duckdb_create_array_type(item, (idx_t)size)
+                  : duckdb_create_list_type(item);
   duckdb_destroy_logical_type(&item);
   return VONK_OK;
 }
 
 static vonk_status struct_type_of(const struct ArrowSchema *schema,
-                                  duckdb_logical_type *out, vonk_error *err) {
+                                  vonk_duckdb_layout layout, duckdb_logical_type *out,
+                                  vonk_error *err) {
   size_t n = (size_t)schema->n_children, done = 0;
   duckdb_logical_type *members = NULL;
   const char **names = NULL;
@@ -316,7 +323,7 @@ static vonk_status struct_type_of(const struct ArrowSchema *schema,
   }
   while (status == VONK_OK && done < n) {
     names[done] = schema->children[done]->name;
-    status = vonk_duckdb_type_of(schema->children[done], &members[done], err);
+    status = vonk_duckdb_type_of(schema->children[done], layout, &members[done], err);
     done += status == VONK_OK;
   }
   if (status == VONK_OK) {
@@ -331,13 +338,14 @@ static vonk_status struct_type_of(const struct ArrowSchema *schema,
 }
 
 vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
-                                duckdb_logical_type *out, vonk_error *err) {
+                                vonk_duckdb_layout layout, duckdb_logical_type *out,
+                                vonk_error *err) {
   const char *format = schema->format;
   if (format[0] == '+' && (format[1] == 'l' || format[1] == 'L' || format[1] == 'w')) {
-    return list_type_of(schema, out, err);
+    return list_type_of(schema, layout, out, err);
   }
   if (strcmp(format, "+s") == 0) {
-    return struct_type_of(schema, out, err);
+    return struct_type_of(schema, layout, out, err);
   }
   const vonk_duckdb_type_info *info = find_format(format);
   if (info != NULL) {

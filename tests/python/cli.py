@@ -31,7 +31,9 @@ def program():
 def vonk(*args, cwd=None, stdin=None, env=None, check=None):
     """Runs the program; check: the exit code it must have, with everything it said in the failure."""
     words = [str(program()), *map(str, args)]
-    done = subprocess.run(words, cwd=cwd, input=stdin, env={**os.environ, **(env or {})}, capture_output=True, timeout=120)
+    done = subprocess.run(
+        words, cwd=cwd, input=stdin, env={**os.environ, **(env or {})}, capture_output=True, timeout=120
+    )
     if check is not None:
         assert done.returncode == check, f"{words[1:]}: exit {done.returncode}, not {check}: {done.stderr.decode()}"
     return done
@@ -54,7 +56,9 @@ def dense(name="x", n_in=4, n_out=3, seed=0, hidden=(), output="y"):
         target = output if i == len(sizes) - 2 else f"h{i}"
         nodes.append(helper.make_node("MatMul", [previous, f"w{i}"], [target]))
         previous = target
-    return model(nodes, [value(name, TensorProto.FLOAT, "N", n_in)], [value(output, TensorProto.FLOAT, "N", n_out)], weights)
+    return model(
+        nodes, [value(name, TensorProto.FLOAT, "N", n_in)], [value(output, TensorProto.FLOAT, "N", n_out)], weights
+    )
 
 
 def value(name, kind, *shape):
