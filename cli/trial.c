@@ -181,7 +181,8 @@ static void add_last_line(vonk_text *reason, int output) {
 
 static trial_verdict judge(const char *message, size_t size, int state, int output,
                            vonk_text *reason) {
-  if (size > 0 && WIFEXITED(state) && WEXITSTATUS(state) == 0) {
+  bool ended_well = WIFEXITED(state) && WEXITSTATUS(state) == 0;
+  if (size > 0 && (ended_well || message[0] == 'F')) {
     vonk_text_add(reason, "%.*s", (int)size - 1, message + 1);
     return message[0] == 'P'   ? TRIAL_PASSED
            : message[0] == 'S' ? TRIAL_SKIPPED
