@@ -50,12 +50,15 @@ static uint32_t cores_of(int64_t quota, int64_t period) {
 static uint32_t v2_limit_of(const char *group) {
   char path[PATH_SIZE + 64], line[128];
   snprintf(path, sizeof path, CGROUP_ROOT "%s/cpu.max", group);
-  int64_t quota = 0, period = 0;
-  if (!read_first_line(path, line, sizeof line) ||
-      sscanf(line, "%" SCNd64 " %" SCNd64, &quota, &period) != 2) {
-    return 0; /* no such file, or "max" */
+  if (!read_first_line(path, line, sizeof line)) {
+    return 0;
   }
-  return cores_of(quota, period);
+  char *end = line;
+  int64_t quota = strtoll(line, &end, 10);
+  if (end == line) {
+    return 0; /* "max" */
+  }
+  return cores_of(quota, strtoll(end, NULL, 10));
 }
 
 /* The tightest limit from the process's own group up to the root. */

@@ -56,6 +56,20 @@ static vonk_status make_values(const vonk_dtype_info *dtype, int64_t n,
   return VONK_OK;
 }
 
+typedef struct placed_row {
+  const piece *piece; /* NULL: no result */
+  int64_t place;
+} placed_row;
+
+/* One output on its way from pieces to an array. */
+typedef struct emission {
+  const call *call;
+  const output_plan *output;
+  placed_row *rows;
+  int64_t n_bad;
+  uint8_t **validity; /* of the rows; *validity becomes NULL when an array takes it */
+} emission;
+
 /* --- dense
  * -------------------------------------------------------------------------------------------------------------
  */
@@ -70,28 +84,30 @@ static void clear_bad_rows(const call *c, const output_plan *o, uint8_t *values)
   }
 }
 
-static vonk_status emit_dense(const call *c, const output_plan *o, output_result *result,
-                              int64_t n_bad, uint8_t **validity, struct ArrowArray *out,
-                              vonk_error *err) {
+static vonk_status emit_dense(const emission *e, output_result *result,
+                              struct ArrowArray *out, vonk_error *err) {
+  const output_plan *o = e->output;
   struct ArrowArray inner = {0}, outer = {0};
   uint8_t *none = NULL;
-  clear_bad_rows(c, o, result->values);
   bool is_scalar = o->rank == 0;
-  VONK_TRY(make_values(o->result_type, c->n_rows * o->row_elements, is_scalar ? n_bad : 0,
-                       is_scalar ? validity : &none, &result->values, &inner, err));
+  clear_bad_rows(e->call, o, result->values);
+  VONK_TRY(make_values(o->result_type, e->call->n_rows * o->row_elements,
+                       is_scalar ? e->n_bad : 0, is_scalar ? e->validity : &none,
+                       &result->values, &inner, err));
   for (int32_t d = o->rank - 1; d >= 0; d--) {
-    int64_t n_lists = c->n_rows;
+    int64_t n_lists = e->call->n_rows;
     for (int32_t k = 0; k < d; k++) {
       n_lists *= o->shape[k];
     }
-    vonk_status status = vonk_array_fixed_list(
-        n_lists, d == 0 ? n_bad : 0, d == 0 ? *validity : NULL, &inner, &outer, err);
+    vonk_status status =
+        vonk_array_fixed_list(n_lists, d == 0 ? e->n_bad : 0,
+                              d == 0 ? *e->validity : NULL, &inner, &outer, err);
     if (status != VONK_OK) {
       inner.release(&inner);
       return status;
     }
     if (d == 0) {
-      *validity = NULL;
+      *e->validity = NULL;
     }
     vonk_array_move(&outer, &inner);
   }
@@ -103,127 +119,106 @@ static vonk_status emit_dense(const call *c, const output_plan *o, output_result
  * -------------------------------------------------------------------------------------------------------------
  */
 
-typedef struct placed_row {
-  const piece *piece; /* NULL: no result */
-  int64_t place;
-} placed_row;
-
-static vonk_status place_rows(const call *c, const output_result *result,
-                              placed_row **out, vonk_error *err) {
-  placed_row *rows = NULL;
-  VONK_TRY(vonk_new((size_t)c->n_rows, sizeof *rows, &rows, err));
+static vonk_status place_rows(emission *e, const output_result *result, vonk_error *err) {
+  VONK_TRY(vonk_new((size_t)e->call->n_rows, sizeof *e->rows, &e->rows, err));
   for (const piece *x = result->pieces; x != NULL; x = x->next) {
     for (int64_t k = 0; k < x->n; k++) {
       int64_t row = x->rows == NULL ? x->first + k : x->rows[k];
-      if (c->state == NULL || c->state[row] == ROW_GOOD) {
-        rows[row] = (placed_row){x, k};
+      if (e->call->state == NULL || e->call->state[row] == ROW_GOOD) {
+        e->rows[row] = (placed_row){x, k};
       }
     }
   }
-  *out = rows;
   return VONK_OK;
 }
 
-static int64_t dim_of(const output_plan *o, const placed_row *row, int32_t d) {
-  if (row->piece != NULL) {
-    return row->piece->shape[d];
+static int64_t dim_of(const emission *e, int64_t row, int32_t d) {
+  int64_t planned = e->output->shape[d];
+  if (e->rows[row].piece != NULL) {
+    return e->rows[row].piece->shape[d];
   }
-  return o->shape[d] < 0 ? 0 : o->shape[d];
+  return planned < 0 ? 0 : planned;
 }
 
 /* Lists of level d in one row; d = rank: elements. */
-static int64_t lists_in_row(const output_plan *o, const placed_row *row, int32_t d) {
+static int64_t lists_in_row(const emission *e, int64_t row, int32_t d) {
   int64_t n = 1;
   for (int32_t k = 0; k < d; k++) {
-    n *= dim_of(o, row, k);
+    n *= dim_of(e, row, k);
   }
   return n;
 }
 
-static vonk_status count_lists(const call *c, const output_plan *o,
-                               const placed_row *rows, int32_t d, int64_t *out,
+static vonk_status count_lists(const emission *e, int32_t d, int64_t *out,
                                vonk_error *err) {
   int64_t n = 0;
-  for (int64_t i = 0; i < c->n_rows; i++) {
-    n += lists_in_row(o, &rows[i], d);
+  for (int64_t i = 0; i < e->call->n_rows; i++) {
+    n += lists_in_row(e, i, d);
     if (n > INT32_MAX) {
       return vonk_fail(err, VONK_INVALID,
                        "output '%s': one batch yields more than 2^31 elements, which a "
                        "list column cannot hold: give "
                        "smaller batches",
-                       o->io->name);
+                       e->output->io->name);
     }
   }
   *out = n;
   return VONK_OK;
 }
 
-static vonk_status lay_numbers(const call *c, const output_plan *o,
-                               const placed_row *rows, int64_t n_elements,
-                               uint8_t **values, vonk_error *err) {
-  size_t size = o->result_type->size, at = 0;
+static vonk_status lay_numbers(const emission *e, int64_t n_elements, uint8_t **values,
+                               vonk_error *err) {
+  size_t size = e->output->result_type->size, at = 0;
   VONK_TRY(vonk_new((size_t)n_elements, size, values, err));
-  for (int64_t i = 0; i < c->n_rows; i++) {
-    size_t nbytes = (size_t)lists_in_row(o, &rows[i], o->rank) * size;
-    const piece *x = rows[i].piece;
-    if (x != NULL && nbytes > 0) {
-      memcpy(*values + at, x->values + (size_t)rows[i].place * nbytes, nbytes);
+  for (int64_t i = 0; i < e->call->n_rows; i++) {
+    size_t nbytes = (size_t)lists_in_row(e, i, e->output->rank) * size;
+    const placed_row *row = &e->rows[i];
+    if (row->piece != NULL && nbytes > 0) {
+      memcpy(*values + at, row->piece->values + (size_t)row->place * nbytes, nbytes);
     }
     at += nbytes;
   }
   return VONK_OK;
 }
 
-static vonk_status lay_text(const call *c, const output_plan *o, const placed_row *rows,
-                            int64_t n_elements, int32_t **offsets, vonk_buffer *bytes,
-                            vonk_error *err) {
-  VONK_TRY(vonk_new((size_t)n_elements + 1, sizeof **offsets, offsets, err));
-  size_t n = 0;
-  for (int64_t i = 0; i < c->n_rows; i++) {
-    int64_t n_texts = lists_in_row(o, &rows[i], o->rank);
-    const piece *x = rows[i].piece;
-    for (int64_t e = 0; e < n_texts; e++) {
-      if (x != NULL) {
-        const int32_t *at = &x->offsets[rows[i].place * n_texts + e];
-        size_t nbytes = (size_t)(at[1] - at[0]);
-        if (bytes->size + nbytes > INT32_MAX) {
-          return vonk_fail(err, VONK_INVALID,
-                           "output '%s': one batch yields more than 2 GiB of text: give "
-                           "smaller batches",
-                           o->io->name);
-        }
-        if (nbytes > 0) {
-          VONK_TRY(vonk_buffer_append(bytes, x->values + at[0], nbytes, err));
-        }
+/* Appends the n texts of one row, and where each ends. */
+static vonk_status lay_row_text(const emission *e, int64_t i, int64_t n, int32_t *ends,
+                                vonk_buffer *bytes, vonk_error *err) {
+  const placed_row *row = &e->rows[i];
+  for (int64_t k = 0; k < n; k++) {
+    if (row->piece != NULL) {
+      const int32_t *at = &row->piece->offsets[row->place * n + k];
+      size_t nbytes = (size_t)(at[1] - at[0]);
+      if (bytes->size + nbytes > INT32_MAX) {
+        return vonk_fail(
+            err, VONK_INVALID,
+            "output '%s': one batch yields more than 2 GiB of text: give smaller batches",
+            e->output->io->name);
       }
-      (*offsets)[++n] = (int32_t)bytes->size;
+      VONK_TRY(vonk_buffer_append(bytes, row->piece->values + at[0], nbytes, err));
     }
+    ends[k] = (int32_t)bytes->size;
   }
   return VONK_OK;
 }
 
-static vonk_status emit_leaf(const call *c, const output_plan *o, const placed_row *rows,
-                             int64_t n_bad, uint8_t **validity, struct ArrowArray *out,
-                             vonk_error *err) {
-  int64_t n_elements = 0;
-  uint8_t *none = NULL, *values = NULL;
+static vonk_status lay_text(const emission *e, int64_t n_elements, int32_t **offsets,
+                            vonk_buffer *bytes, vonk_error *err) {
+  VONK_TRY(vonk_new((size_t)n_elements + 1, sizeof **offsets, offsets, err));
+  int32_t *ends = *offsets + 1;
+  for (int64_t i = 0; i < e->call->n_rows; i++) {
+    int64_t n = lists_in_row(e, i, e->output->rank);
+    VONK_TRY(lay_row_text(e, i, n, ends, bytes, err));
+    ends += n;
+  }
+  return VONK_OK;
+}
+
+static vonk_status emit_text(const emission *e, int64_t n_elements, int64_t null_count,
+                             uint8_t **mask, struct ArrowArray *out, vonk_error *err) {
   int32_t *offsets = NULL;
   vonk_buffer bytes = {0};
-  bool is_scalar = o->rank == 0;
-  uint8_t **mask = is_scalar ? validity : &none;
-  int64_t null_count = is_scalar ? n_bad : 0;
-  VONK_TRY(count_lists(c, o, rows, o->rank, &n_elements, err));
-  vonk_status status;
-  if (o->result_type->kind != 's') {
-    status = lay_numbers(c, o, rows, n_elements, &values, err);
-    if (status == VONK_OK) {
-      status =
-          make_values(o->result_type, n_elements, null_count, mask, &values, out, err);
-    }
-    vonk_delete(values);
-    return status;
-  }
-  status = lay_text(c, o, rows, n_elements, &offsets, &bytes, err);
+  vonk_status status = lay_text(e, n_elements, &offsets, &bytes, err);
   if (status == VONK_OK) {
     status =
         vonk_array_text(n_elements, null_count, *mask, offsets, bytes.data, out, err);
@@ -237,16 +232,33 @@ static vonk_status emit_leaf(const call *c, const output_plan *o, const placed_r
   return VONK_OK;
 }
 
-static vonk_status make_offsets(const call *c, const output_plan *o,
-                                const placed_row *rows, int32_t d, int64_t n_lists,
+/* The elements below all lists; they carry the rows' validity if there is no list. */
+static vonk_status emit_leaf(const emission *e, struct ArrowArray *out, vonk_error *err) {
+  const output_plan *o = e->output;
+  int64_t n_elements = 0, null_count = o->rank == 0 ? e->n_bad : 0;
+  uint8_t *none = NULL, *values = NULL;
+  uint8_t **mask = o->rank == 0 ? e->validity : &none;
+  VONK_TRY(count_lists(e, o->rank, &n_elements, err));
+  if (o->result_type->kind == 's') {
+    return emit_text(e, n_elements, null_count, mask, out, err);
+  }
+  vonk_status status = lay_numbers(e, n_elements, &values, err);
+  if (status == VONK_OK) {
+    status = make_values(o->result_type, n_elements, null_count, mask, &values, out, err);
+  }
+  vonk_delete(values);
+  return status;
+}
+
+static vonk_status make_offsets(const emission *e, int32_t d, int64_t n_lists,
                                 int32_t **out, vonk_error *err) {
   int32_t *offsets = NULL;
   size_t n = 0;
   VONK_TRY(vonk_new((size_t)n_lists + 1, sizeof *offsets, &offsets, err));
-  for (int64_t i = 0; i < c->n_rows; i++) {
-    int64_t lists = lists_in_row(o, &rows[i], d);
+  for (int64_t i = 0; i < e->call->n_rows; i++) {
+    int64_t lists = lists_in_row(e, i, d);
     for (int64_t k = 0; k < lists; k++) {
-      offsets[n + 1] = offsets[n] + (int32_t)dim_of(o, &rows[i], d);
+      offsets[n + 1] = offsets[n] + (int32_t)dim_of(e, i, d);
       n++;
     }
   }
@@ -255,18 +267,17 @@ static vonk_status make_offsets(const call *c, const output_plan *o,
 }
 
 /* Wraps *inner, the children of level d's lists, in level d. */
-static vonk_status wrap_level(const call *c, const output_plan *o, const placed_row *rows,
-                              int32_t d, int64_t n_bad, uint8_t **validity,
-                              struct ArrowArray *inner, vonk_error *err) {
+static vonk_status wrap_level(const emission *e, int32_t d, struct ArrowArray *inner,
+                              vonk_error *err) {
   struct ArrowArray outer = {0};
-  int64_t n_lists = 0, null_count = d == 0 ? n_bad : 0;
-  uint8_t *mask = d == 0 ? *validity : NULL;
-  VONK_TRY(count_lists(c, o, rows, d, &n_lists, err));
-  if (o->shape[d] >= 0) {
+  int64_t n_lists = 0, null_count = d == 0 ? e->n_bad : 0, length = e->output->shape[d];
+  uint8_t *mask = d == 0 ? *e->validity : NULL;
+  VONK_TRY(count_lists(e, d, &n_lists, err));
+  if (length >= 0) {
     VONK_TRY(vonk_array_fixed_list(n_lists, null_count, mask, inner, &outer, err));
   } else {
     int32_t *offsets = NULL;
-    VONK_TRY(make_offsets(c, o, rows, d, n_lists, &offsets, err));
+    VONK_TRY(make_offsets(e, d, n_lists, &offsets, err));
     vonk_status status =
         vonk_array_list(n_lists, null_count, mask, offsets, inner, &outer, err);
     if (status != VONK_OK) {
@@ -275,24 +286,21 @@ static vonk_status wrap_level(const call *c, const output_plan *o, const placed_
     }
   }
   if (d == 0) {
-    *validity = NULL;
+    *e->validity = NULL;
   }
   vonk_array_move(&outer, inner);
   return VONK_OK;
 }
 
-static vonk_status emit_pieces(const call *c, const output_plan *o,
-                               const output_result *result, int64_t n_bad,
-                               uint8_t **validity, struct ArrowArray *out,
-                               vonk_error *err) {
-  placed_row *rows = NULL;
+static vonk_status emit_pieces(emission *e, const output_result *result,
+                               struct ArrowArray *out, vonk_error *err) {
   struct ArrowArray array = {0};
-  VONK_TRY(place_rows(c, result, &rows, err));
-  vonk_status status = emit_leaf(c, o, rows, n_bad, validity, &array, err);
-  for (int32_t d = o->rank - 1; status == VONK_OK && d >= 0; d--) {
-    status = wrap_level(c, o, rows, d, n_bad, validity, &array, err);
+  VONK_TRY(place_rows(e, result, err));
+  vonk_status status = emit_leaf(e, &array, err);
+  for (int32_t d = e->output->rank - 1; status == VONK_OK && d >= 0; d--) {
+    status = wrap_level(e, d, &array, err);
   }
-  vonk_delete(rows);
+  vonk_delete(e->rows);
   if (status != VONK_OK) {
     if (array.release != NULL) {
       array.release(&array);
@@ -375,10 +383,9 @@ vonk_status vonk_emit(call *c, struct ArrowArray *out, vonk_error *err) {
     uint8_t *validity = NULL;
     status = make_validity(c, n_bad, &validity, err);
     if (status == VONK_OK) {
-      status = o->is_dense ? emit_dense(c, o, &c->outputs[i], n_bad, &validity,
-                                        result.children[i], err)
-                           : emit_pieces(c, o, &c->outputs[i], n_bad, &validity,
-                                         result.children[i], err);
+      emission e = {.call = c, .output = o, .n_bad = n_bad, .validity = &validity};
+      status = o->is_dense ? emit_dense(&e, &c->outputs[i], result.children[i], err)
+                           : emit_pieces(&e, &c->outputs[i], result.children[i], err);
     }
     vonk_delete(validity);
   }

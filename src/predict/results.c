@@ -7,6 +7,7 @@
  * framework's own tensor, and from there row by row pieces  lists of free length, and
  * text: kept as they come, put together at the end (emit.c) */
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "predict/plan.h"
@@ -109,7 +110,7 @@ static vonk_status check_tensor(const output_plan *o, const micro_batch *mb,
 static int64_t argmax_f64(const double *x, int64_t n) {
   int64_t best = 0;
   for (int64_t i = 0; i < n; i++) {
-    if (x[i] != x[i]) {
+    if (isnan(x[i])) {
       return i;
     }
     if (x[i] > x[best]) {
@@ -122,7 +123,7 @@ static int64_t argmax_f64(const double *x, int64_t n) {
 static int64_t argmax_f32(const float *x, int64_t n) {
   int64_t best = 0;
   for (int64_t i = 0; i < n; i++) {
-    if (x[i] != x[i]) {
+    if (isnan(x[i])) {
       return i;
     }
     if (x[i] > x[best]) {
