@@ -1,6 +1,13 @@
 /* `vonk plugins`: what is installed, and whether it works. */
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/conformance.h"
@@ -101,10 +108,39 @@ typedef struct probes {
 } probes;
 
 /* Files, not loaded plug-ins: loading one here could be the end of this process. */
+/* Loads the framework in a child process, so that one that crashes is a line of text. */
+static bool probe_runtime(const char *path) {
+  (void)fflush(stdout);
+  pid_t child = fork();
+  if (child < 0) {
+    (void)printf("  no process to load its framework in can be made: %s\n",
+                 strerror(errno));
+    return false;
+  }
+  if (child == 0) {
+    vonk_error err = VONK_ERROR_INIT;
+    const char *version, *library;
+    bool works = vonk_plugin_runtime(path, &version, &library, &err) == VONK_OK;
+    (void)(works ? printf("  framework: version %s, %s\n", version, library)
+                 : printf("  framework: not usable: %s\n", err.message));
+    (void)fflush(stdout);
+    _exit(works ? 0 : 1);
+  }
+  int status;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFSIGNALED(status)) {
+    (void)printf("  framework: ended the process with signal %d (%s)\n", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 static bool probe_plugin(void *arg, const char *path) {
   probes *p = arg;
   p->n++;
-  p->failed += vonk_cli_probe(path, stdout) != 0;
+  bool works = vonk_cli_probe(path, stdout) == 0 && probe_runtime(path);
+  p->failed += works ? 0 : 1;
   return true;
 }
 

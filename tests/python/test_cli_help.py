@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from cli import FILES, MODEL, OK, USAGE, complaint, vonk
+from program import FILES, MODEL, OK, USAGE, complaint, vonk
 
 COMMANDS = ["inspect", "run", "plugins", "bench", "help"]
 
@@ -147,7 +147,7 @@ def test_a_missing_model_has_its_own_exit_code(tmp_path):
 
 def test_a_full_standard_output_is_an_error():
     with open("/dev/full", "wb") as full:  # noqa: PTH123
-        from cli import program  # noqa: PLC0415
+        from program import program  # noqa: PLC0415
 
         done = subprocess.run([program(), "help", "run"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (FILES, "vonk: the standard output: cannot be written to\n")

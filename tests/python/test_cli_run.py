@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from cli import DATA, FILES, MODEL, OK, USAGE, complaint, dense, lists, model, read, reference, stacked, value, vonk
 from onnx import TensorProto, helper, numpy_helper
+from program import DATA, FILES, MODEL, OK, USAGE, complaint, dense, lists, model, read, reference, stacked, value, vonk
 
 ROWS = 5000  # more than one chunk of DuckDB, and not a whole number of them
 

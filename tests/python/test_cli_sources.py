@@ -2,7 +2,7 @@
 
 import re
 
-from cli import ROOT
+from program import ROOT
 
 CALL = re.compile(r"\b(duckdb_[a-z0-9_]+)\s*\(")
 
