@@ -1,6 +1,7 @@
-/* The Arrow C data interface: the three structs that Arrow freezes as an ABI, declared by us from its specification
- * (https://arrow.apache.org/docs/format/CDataInterface.html and .../CStreamInterface.html).
- * The guards are the specification's own, so that including another library's copy first is fine. */
+/* The Arrow C data interface: the three structs that Arrow freezes as an ABI, declared by
+ * us from its specification (https://arrow.apache.org/docs/format/CDataInterface.html and
+ * .../CStreamInterface.html). The guards are the specification's own, so that including
+ * another library's copy first is fine. */
 #ifndef VONK_ARROW_C_DATA_H
 #define VONK_ARROW_C_DATA_H
 
@@ -17,7 +18,8 @@ extern "C" {
 #define ARROW_FLAG_NULLABLE 2
 #define ARROW_FLAG_MAP_KEYS_SORTED 4
 
-/* The type of a column. Whoever holds one calls release once; release sets itself to NULL. */
+/* The type of a column. Whoever holds one calls release once; release sets itself to
+ * NULL. */
 struct ArrowSchema {
   const char *format;
   const char *name;
@@ -49,7 +51,8 @@ struct ArrowArray {
 #ifndef ARROW_C_STREAM_INTERFACE
 #define ARROW_C_STREAM_INTERFACE
 
-/* A source of record batches. get_next sets out->release to NULL at the end; both return an errno, 0 = done. */
+/* A source of record batches. get_next sets out->release to NULL at the end; both return
+ * an errno, 0 = done. */
 struct ArrowArrayStream {
   int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
   int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);

@@ -1,20 +1,25 @@
-/* vonk: deep-learning models over Arrow columns. Everything a program needs to embed the library; examples/embed/ is a
- * complete small program.
+/* vonk: deep-learning models over Arrow columns. Everything a program needs to embed the
+ * library; examples/embed/ is a complete small program.
  *
  *   vonk_model *model;            open      a model file, once per process
- *   vonk_predictor *predictor;    bind      its inputs to the columns you have: the contract is checked here
- *   vonk_predict(...)             predict   a batch of rows in, a batch of predictions out, from any number of threads
+ *   vonk_predictor *predictor;    bind      its inputs to the columns you have: the
+ * contract is checked here vonk_predict(...)             predict   a batch of rows in, a
+ * batch of predictions out, from any number of threads
  *
  * Rules that hold everywhere
- *  - A fallible function returns a vonk_status (VONK_OK is 0) and describes a failure in the caller-owned vonk_error given
- *    last, which may be NULL. Outputs are untouched on failure. The library prints nothing and never ends the process.
- *  - Structs that begin with struct_size grow at their end in later versions: set it to sizeof of what you compiled with
- *    (the VONK_..._INIT macros do), all else may be zero.
+ *  - A fallible function returns a vonk_status (VONK_OK is 0) and describes a failure in
+ *    the caller-owned vonk_error given last, which may be NULL. Outputs are untouched on
+ *    failure. The library prints nothing and never ends the process.
+ *  - Structs that begin with struct_size grow at their end in later versions: set it to
+ *    sizeof of what you compiled with (the VONK_..._INIT macros do), all else may be
+ *    zero.
  *  - Borrowed pointers say until when they live. Names and messages are UTF-8.
- *  - Thread safety: every function may be called from any thread. Releasing an object while another thread still uses that
- *    same object is the caller's error; everything else is safe.
- *  - fork: a child of a process that has predicted gets VONK_FORKED from every call that would run a model (threads do not
- *    survive a fork). Start worker processes before the first prediction, or with exec ("spawn").
+ *  - Thread safety: every function may be called from any thread. Releasing an object
+ *    while another thread still uses that same object is the caller's error; everything
+ *    else is safe.
+ *  - fork: a child of a process that has predicted gets VONK_FORKED from every call that
+ *    would run a model (threads do not survive a fork). Start worker processes before the
+ *    first prediction, or with exec ("spawn").
  */
 #ifndef VONK_H
 #define VONK_H
@@ -36,25 +41,28 @@ extern "C" {
 VONK_API const char *vonk_version(void);
 /* "VONK_INVALID" for VONK_INVALID; "unknown" for a number that is no status; static. */
 VONK_API const char *vonk_status_name(vonk_status status);
-/* "float32" for VONK_F32, "string" for VONK_BYTES; "unknown" for a number that is no dtype; static. */
+/* "float32" for VONK_F32, "string" for VONK_BYTES; "unknown" for a number that is no
+ * dtype; static. */
 VONK_API const char *vonk_dtype_name(vonk_dtype dtype);
 
-/* --- models -------------------------------------------------------------------------------------------------------
- * A model is opened once per process and shared: opening the same file with the same options again gives another
- * reference to the same weights; a file that has changed since (size, time) is opened anew. Nothing in a model file is
- * executed. */
+/* --- models ---
+ * A model is opened once per process and shared: opening the same file with the same
+ * options again gives another reference to the same weights; a file that has changed
+ * since (size, time) is opened anew. Nothing in a model file is executed. */
 typedef struct vonk_model vonk_model;
 
-/* path: an .onnx or .ort file; "#sha256=<64 hex digits>" after it pins the content, another content is VONK_MODEL.
- * options (may be NULL), keys the host knows:
- *   plugin   name or absolute path of the plug-in to use, instead of the one that recognises the file
- *   device   "cpu" (default), "cuda", "cuda:1", "rocm:0"; never falls back to another device
- * Other keys belong to the plug-in (`vonk plugins` lists them); a key nobody knows is VONK_INVALID.
- * Errors: VONK_IO no such file; VONK_MODEL damaged, or its content is not the pinned one; VONK_UNSUPPORTED no plug-in or
- * framework for it; VONK_NOMEM beyond vonk_set_model_memory. */
-VONK_API vonk_status vonk_model_open(const char *path, const vonk_kv *options, size_t n_options, vonk_model **out,
-                                     vonk_error *err);
-/* Gives one reference back; NULL is fine. The last one (predictors hold one each) frees the weights. */
+/* path: an .onnx or .ort file; "#sha256=<64 hex digits>" after it pins the content,
+ * another content is VONK_MODEL. options (may be NULL), keys the host knows: plugin name
+ * or absolute path of the plug-in to use, instead of the one that recognises the file
+ *   device   "cpu" (default), "cuda", "cuda:1", "rocm:0"; never falls back to another
+ * device Other keys belong to the plug-in (`vonk plugins` lists them); a key nobody knows
+ * is VONK_INVALID. Errors: VONK_IO no such file; VONK_MODEL damaged, or its content is
+ * not the pinned one; VONK_UNSUPPORTED no plug-in or framework for it; VONK_NOMEM beyond
+ * vonk_set_model_memory. */
+VONK_API vonk_status vonk_model_open(const char *path, const vonk_kv *options,
+                                     size_t n_options, vonk_model **out, vonk_error *err);
+/* Gives one reference back; NULL is fine. The last one (predictors hold one each) frees
+ * the weights. */
 VONK_API void vonk_model_close(vonk_model *);
 
 /* Grows. Everything it points to is borrowed from the model. */
@@ -76,30 +84,38 @@ typedef struct vonk_model_summary {
 } vonk_model_summary;
 VONK_API const vonk_model_summary *vonk_model_summarize(const vonk_model *);
 
-/* SHA-256 of the file's content now, as 64 hex digits and a NUL. Reads the whole file. VONK_UNSUPPORTED for a folder. */
+/* SHA-256 of the file's content now, as 64 hex digits and a NUL. Reads the whole file.
+ * VONK_UNSUPPORTED for a folder. */
 VONK_API vonk_status vonk_model_sha256(const vonk_model *, char hex[65], vonk_error *err);
 
-/* --- predictors ---------------------------------------------------------------------------------------------------
- * A predictor is a model bound to columns. Names, dtypes, shapes and nullability are checked when it is made, before any
- * row is read. Immutable afterwards: vonk_predict may run on one predictor from any number of threads.
+/* --- predictors ---
+ * A predictor is a model bound to columns. Names, dtypes, shapes and nullability are
+ * checked when it is made, before any row is read. Immutable afterwards: vonk_predict may
+ * run on one predictor from any number of threads.
  *
  * How columns meet inputs, the first rule that fits:
  *   1. an explicit map (bind options, inputs) always wins;
- *   2. a single struct column that holds a field for every remaining input: its fields, by name;
+ *   2. a single struct column: its fields take its place, and meet inputs by name;
  *   3. as many columns as inputs: by name, or by position when no name matches;
- *   4. one list column and one input: the list is the tensor (nested lists give the dims, a flat list fills the shape in
- *      row-major order); one scalar column fills [rows] and [rows, 1] alike;
+ *   4. one list column and one input: the list is the tensor (nested lists give the dims,
+ *      a flat list fills the shape in row-major order); one scalar column fills [rows]
+ *      and [rows, 1] alike;
  *   5. N scalar columns and one input of shape [rows, N]: packed in column order.
- * Columns that the map or the names leave over are an error only where the rule counts columns.
+ * Columns that the map or the names leave over are an error only where a rule counts
+ * columns.
  *
- * Conversions: equal dtypes are not converted and, where the rows lie densely, not copied. A dtype widens silently when no
- * value can change (int32 -> float64, uint8 -> float32, float16 -> float32, bool -> any number); floats narrow (float64 ->
- * float32) because every SQL literal is a double; anything else is an error with the cast to write.
+ * Conversions: equal dtypes are not converted and, where the rows lie densely, not
+ * copied. A dtype widens silently when no value can change (int32 -> float64, uint8 ->
+ * float32, float16 -> float32, bool -> any number); floats narrow (float64 -> float32)
+ * because every SQL literal is a double; anything else is an error with the cast to
+ * write.
  *
- * Rows of different lengths: a free dimension of the model may differ from row to row; rows of one shape run together.
+ * Rows of different lengths: a free dimension of the model may differ from row to row;
+ * rows of one shape run together.
  *
- * Outputs: [rows] is a scalar; [rows, n...] a fixed-size list, nested for rank > 2 ([rows, free] a list); [rows, 1] a list
- * of one unless squeeze is set. bfloat16 is returned as float32, strings as utf8. */
+ * Outputs: [rows] is a scalar; [rows, n...] a fixed-size list, nested for rank > 2
+ * ([rows, free] a list); [rows, 1] a list of one unless squeeze is set. bfloat16 is
+ * returned as float32, strings as utf8. */
 typedef struct vonk_predictor vonk_predictor;
 
 enum { VONK_NULLS_NULL = 0, VONK_NULLS_ERROR = 1 };
@@ -108,51 +124,69 @@ enum { VONK_ROWS_RAISE = 0, VONK_ROWS_NULL = 1, VONK_ROWS_REPORT = 2 };
 /* Grows. */
 typedef struct vonk_bind_options {
   uint32_t struct_size;
-  int32_t nulls;         /* VONK_NULLS_NULL: a row with a NULL gets a NULL prediction and is never sent to the model */
-  const vonk_kv *inputs; /* tensor -> column, or "a,b,c" to pack scalar columns in that order; "s.f" is field f of struct s */
+  /* VONK_NULLS_NULL: a row with a NULL gets a NULL prediction and is never sent to the
+   * model; _ERROR: it is a bad row. */
+  int32_t nulls;
+  /* tensor -> column, or "a,b,c" to pack scalar columns in that order; "s.f" is field f
+   * of struct s. */
+  const vonk_kv *inputs;
   size_t n_inputs;
-  const vonk_kv *outputs; /* tensor -> column it becomes; none = all outputs under their own names */
+  /* tensor -> the column it becomes; none = all outputs under their own names. */
+  const vonk_kv *outputs;
   size_t n_outputs;
-  int32_t row_errors; /* a row that cannot be converted or that the model rejects: VONK_ROWS_RAISE fails the call, _NULL
-                         gives NULL and counts it, _REPORT also adds a utf8 column "error", NULL for the good rows */
-  int32_t squeeze;    /* 1: drop dimensions of 1 after the rows from outputs, so that [rows, 1] is a scalar */
-  int64_t batch_rows; /* rows of a micro-batch; 0 = chosen from the signature, a fixed batch dim always wins */
-  int64_t batch_bytes; /* upper bound for one micro-batch's tensors in bytes; 0 = 64 MiB */
-  const char *as;      /* NULL: the tensor; "argmax": int64 index of the largest value along the last dimension */
-  int32_t half_as_float; /* 1: float16 outputs become float32, for engines without a half type */
+  /* A row that cannot be converted or that the model refuses: VONK_ROWS_RAISE fails the
+   * call; _NULL gives NULL and counts it; _REPORT also adds a utf8 column "error", which
+   * says for every row without a prediction why, and is NULL for the others. */
+  int32_t row_errors;
+  int32_t squeeze;     /* 1: drop dimensions of 1 after the rows: [rows, 1] is a scalar */
+  int64_t batch_rows;  /* of a micro-batch; 0 = chosen. A fixed batch dim always wins */
+  int64_t batch_bytes; /* upper bound for one micro-batch's tensors; 0 = 64 MiB */
+  const char *as;      /* NULL: the tensor; "argmax": int64 along the last dimension */
+  int32_t half_as_float; /* 1: float16 outputs become float32 */
   int32_t reserved;
 } vonk_bind_options;
 #define VONK_BIND_OPTIONS_INIT {.struct_size = (uint32_t)sizeof(vonk_bind_options)}
 
-/* columns: a struct schema, every child is a column; borrowed for the call. options may be NULL. Takes a reference to the
- * model. Errors: VONK_INVALID the columns do not fit the signature (says which, what it is, what the model wants, what to
- * write); VONK_UNSUPPORTED a model that vonk cannot batch. */
-VONK_API vonk_status vonk_predictor_create(vonk_model *, const struct ArrowSchema *columns,
-                                           const vonk_bind_options *options, vonk_predictor **out, vonk_error *err);
+/* columns: a struct schema, every child is a column; borrowed for the call. options may
+ * be NULL. Takes a reference to the model. Errors: VONK_INVALID the columns do not fit
+ * the signature (says which, what it is, what the model wants, what to write);
+ * VONK_UNSUPPORTED a model that vonk cannot batch. */
+VONK_API vonk_status vonk_predictor_create(vonk_model *,
+                                           const struct ArrowSchema *columns,
+                                           const vonk_bind_options *options,
+                                           vonk_predictor **out, vonk_error *err);
 VONK_API void vonk_predictor_release(vonk_predictor *); /* NULL is fine */
 
-/* The type of the predictions: a struct schema with one child per output, and "error" with VONK_ROWS_REPORT. */
-VONK_API vonk_status vonk_predictor_schema(const vonk_predictor *, struct ArrowSchema *out, vonk_error *err);
+/* The type of the predictions: a struct schema with one child per output, and "error"
+ * with VONK_ROWS_REPORT. */
+VONK_API vonk_status vonk_predictor_schema(const vonk_predictor *,
+                                           struct ArrowSchema *out, vonk_error *err);
 
-/* Which columns of the struct schema the predictor reads: *indices (borrowed from it) has *n entries. */
-VONK_API void vonk_predictor_columns(const vonk_predictor *, const int64_t **indices, size_t *n);
+/* Which columns of the struct schema the predictor reads: *indices (borrowed from it) has
+ * *n entries. */
+VONK_API void vonk_predictor_columns(const vonk_predictor *, const int64_t **indices,
+                                     size_t *n);
 
-/* One batch: a struct array of the bound schema in, a struct array of the same length out; row i of out belongs to row i
- * of rows. rows is borrowed for the call, *out is filled with its own release. On failure *out is untouched and err->row is
- * the row at fault, counted in this batch, if it was a row's fault. Runs micro-batches on the calling thread; helper threads
- * join while the process's thread budget has room. */
-VONK_API vonk_status vonk_predict(const vonk_predictor *, const struct ArrowArray *rows, struct ArrowArray *out,
-                                  vonk_error *err);
+/* One batch: a struct array of the bound schema in, a struct array of the same length
+ * out; row i of out belongs to row i of rows. rows is borrowed for the call, *out is
+ * filled with its own release. On failure *out is untouched and err->row is the row at
+ * fault, counted in this batch, if it was a row's fault. Runs micro-batches on the
+ * calling thread; helper threads join while the process's thread budget has room. */
+VONK_API vonk_status vonk_predict(const vonk_predictor *, const struct ArrowArray *rows,
+                                  struct ArrowArray *out, vonk_error *err);
 
-/* A whole stream, lazily: each get_next of *out takes one batch from in. in is moved (its release becomes NULL) on success
- * only, and released with *out; it must deliver the bound schema. */
-VONK_API vonk_status vonk_predict_stream(const vonk_predictor *, struct ArrowArrayStream *in,
+/* A whole stream, lazily: each get_next of *out takes one batch from in. in is moved (its
+ * release becomes NULL) on success only, and released with *out; it must deliver the
+ * bound schema. */
+VONK_API vonk_status vonk_predict_stream(const vonk_predictor *,
+                                         struct ArrowArrayStream *in,
                                          struct ArrowArrayStream *out, vonk_error *err);
 
 /* Ends all runs in flight on this predictor, and every later one, with VONK_CANCELLED. */
 VONK_API void vonk_predictor_cancel(vonk_predictor *);
 
-/* Grows. Counts since the predictor was made; monotone, readable at any time. Times are nanoseconds summed over threads. */
+/* Grows. Counts since the predictor was made; monotone, readable at any time. Times are
+ * nanoseconds summed over threads. */
 typedef struct vonk_stats {
   uint32_t struct_size;
   uint32_t max_threads;   /* most threads that worked on one call */
@@ -161,36 +195,43 @@ typedef struct vonk_stats {
   uint64_t error_rows;    /* of these, that failed */
   uint64_t micro_batches; /* runs of the model */
   uint64_t bytes_in;      /* of input values read */
-  uint64_t bytes_copied;  /* of these and of the outputs, copied or converted on the way */
-  uint64_t convert_ns;    /* validating and converting columns to tensors */
-  uint64_t infer_ns;      /* inside the framework */
-  uint64_t emit_ns;       /* building the result */
-  uint64_t wait_ns;       /* a caller waiting for its helpers */
+  uint64_t bytes_copied; /* of these and of the outputs, copied or converted on the way */
+  uint64_t convert_ns;   /* validating and converting columns to tensors */
+  uint64_t infer_ns;     /* inside the framework */
+  uint64_t emit_ns;      /* building the result */
+  uint64_t wait_ns;      /* a caller waiting for its helpers */
 } vonk_stats;
 /* Fills as much of *out as out->struct_size says. */
 VONK_API void vonk_predictor_stats(const vonk_predictor *, vonk_stats *out);
 /* Rows in a micro-batch, as chosen or asked for. */
 VONK_API int64_t vonk_predictor_batch_rows(const vonk_predictor *);
 
-/* --- process ------------------------------------------------------------------------------------------------------ */
+/* --- process --- */
 
-/* The thread budget of the process: how many threads may run models at a time. 0 = the cores granted to the process
- * (affinity and cgroup limit), the default. Takes effect with the next prediction. */
+/* The thread budget of the process: how many threads may run models at a time. 0 = the
+ * cores granted to the process (affinity and cgroup limit), the default. Takes effect
+ * with the next prediction. */
 VONK_API void vonk_set_threads(uint32_t n);
 VONK_API uint32_t vonk_get_threads(void);
 
-/* Upper bound in bytes for the weights of all open models; a model that would exceed it is VONK_NOMEM. 0 = none. */
+/* Upper bound in bytes for the weights of all open models; a model that would exceed it
+ * is VONK_NOMEM. 0 = none. */
 VONK_API void vonk_set_model_memory(uint64_t nbytes);
 
-/* Where messages of level VONK_LOG_... and above go; NULL (the default) = nowhere. sink may be called from any thread. */
-VONK_API void vonk_set_log(int32_t level, void (*sink)(void *arg, int32_t level, const char *where, const char *message),
+/* Where messages of level VONK_LOG_... and above go; NULL (the default) = nowhere. sink
+ * may be called from any thread. */
+VONK_API void vonk_set_log(int32_t level,
+                           void (*sink)(void *arg, int32_t level, const char *where,
+                                        const char *message),
                            void *arg);
 
-/* Optional, once, when nothing of vonk is in use any more: joins helper threads and ends the plug-ins. */
+/* Optional, once, when nothing of vonk is in use any more: joins helper threads and ends
+ * the plug-ins. */
 VONK_API void vonk_shutdown(void);
 
-/* --- plug-ins -----------------------------------------------------------------------------------------------------
- * Found in VONK_PLUGIN_PATH (absolute folders, separated by ':'), then in the library's own folder, vonk/plugins. */
+/* --- plug-ins ---
+ * Found in VONK_PLUGIN_PATH (absolute folders, separated by ':'), then in the library's
+ * own folder, vonk/plugins. */
 
 /* Grows. Borrowed for the call of the visitor. */
 typedef struct vonk_plugin_summary {
@@ -202,11 +243,15 @@ typedef struct vonk_plugin_summary {
   const char *error;                 /* why it cannot be used; NULL = it can */
 } vonk_plugin_summary;
 
-/* Calls visit for every plug-in found, loaded or not; no framework is loaded. A visitor that returns non-zero ends it. */
-VONK_API vonk_status vonk_plugins_visit(int (*visit)(void *arg, const vonk_plugin_summary *), void *arg,
-                                        vonk_error *err);
-/* Loads the framework of one plug-in (a name, or an absolute path) and tells its version and path, static. */
-VONK_API vonk_status vonk_plugin_runtime(const char *plugin, const char **version, const char **path, vonk_error *err);
+/* Calls visit for every plug-in found, loaded or not; no framework is loaded. A visitor
+ * that returns non-zero ends it. */
+VONK_API vonk_status vonk_plugins_visit(int (*visit)(void *arg,
+                                                     const vonk_plugin_summary *),
+                                        void *arg, vonk_error *err);
+/* Loads the framework of one plug-in (a name, or an absolute path) and tells its version
+ * and path, static. */
+VONK_API vonk_status vonk_plugin_runtime(const char *plugin, const char **version,
+                                         const char **path, vonk_error *err);
 
 #ifdef __cplusplus
 }

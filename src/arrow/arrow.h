@@ -6,7 +6,7 @@
 #include "base/base.h"
 #include "vonk/arrow_c_data.h"
 
-/* --- dtypes (dtype.c) --------------------------------------------------------------- */
+/* --- dtypes (dtype.c) --- */
 
 typedef struct vonk_dtype_info {
   vonk_dtype dtype;
@@ -56,7 +56,7 @@ static inline void vonk_bit_clear(uint8_t *bits, size_t i) {
   bits[i >> 3] = (uint8_t)(bits[i >> 3] & ~(1u << (i & 7u)));
 }
 
-/* --- types (type.c) ----------------------------------------------------------------- */
+/* --- types (type.c) --- */
 
 typedef enum {
   VONK_TYPE_VALUE, /* a number or bool (bits): dtype */
@@ -98,7 +98,7 @@ void vonk_type_clear(vonk_type *);
  * float32[28]. */
 void vonk_type_describe(const vonk_type *, vonk_text *out);
 
-/* --- columns (column.c) ------------------------------------------------------------- */
+/* --- columns (column.c) --- */
 
 /* A validated view of an array, borrowed from it. Element i (0 <= i < length) is at
  * offset + i of the buffers.
@@ -167,7 +167,7 @@ void vonk_column_list_at(const vonk_column *, int64_t i, int64_t *start, int64_t
 void vonk_column_text_at(const vonk_column *, int64_t i, const uint8_t **bytes,
                          int64_t *nbytes);
 
-/* --- results (result.c) ------------------------------------------------------------- */
+/* --- results (result.c) --- */
 
 /* A schema under construction is a plain ArrowSchema whose release frees everything
  * allocated by us. All are nullable. VONK_BYTES becomes utf8; VONK_UNSUPPORTED for a

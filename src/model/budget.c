@@ -70,7 +70,7 @@ bool vonk_budget_is_crowded(void) {
 
 uint32_t vonk_budget_room(void) {
   uint32_t busy = atomic_load_explicit(&active, memory_order_relaxed), n = budget_now();
-  return busy < n ? n - busy : 1;
+  return busy <= n ? n - busy + (busy > 0) : 1;
 }
 
 static job *next_offer(void) {

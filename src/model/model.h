@@ -24,8 +24,7 @@ void vonk_device_describe(vonk_device, char out[32]);
 /* Cores granted to the process: affinity mask and cgroup quota, at least 1 (cores.c). */
 uint32_t vonk_cores_granted(void);
 
-/* --- thread budget (budget.c)
- * -------------------------------------------------------------------------------------
+/* --- thread budget (budget.c) ---
  * A job is work cut into pieces. `work` takes pieces until none is left; it runs on the
  * calling thread at once, and on helpers while fewer threads are active in the process
  * than the budget allows. A helper looks at vonk_budget_is_crowded between pieces and
@@ -37,7 +36,7 @@ typedef bool (*vonk_budget_work)(void *arg, bool is_helper);
  * have left work. Returns the largest number of threads that were in it at a time. */
 uint32_t vonk_budget_run(vonk_budget_work work, void *arg, uint32_t max_threads);
 bool vonk_budget_is_crowded(void);
-/* How many threads a job that starts now could have. */
+/* How many threads the caller could use now, itself included: at least 1. */
 uint32_t vonk_budget_room(void);
 /* Joins the helpers. No job may be running. */
 void vonk_budget_shutdown(void);

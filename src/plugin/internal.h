@@ -7,7 +7,7 @@
 /* The watch_cancel of the host table, less its ctx. */
 void vonk_cancel_watch(vonk_cancel *, void (*stop)(void *arg), void *arg);
 
-/* --- where things are (search.c) ---------------------------------------------------- */
+/* --- where things are (search.c) --- */
 
 /* One place in which plug-ins are looked for. */
 typedef struct vonk_folder {
@@ -45,7 +45,7 @@ vonk_status vonk_path_join(const char *folder, const char *rest, char **out,
 /* The folder of the program or shared object that holds this code, absolute, into out. */
 vonk_status vonk_own_folder(char *out, size_t capacity, vonk_error *err);
 
-/* --- paths.conf (paths.c) ----------------------------------------------------------- */
+/* --- paths.conf (paths.c) --- */
 
 typedef struct vonk_path_entry {
   const char *key, *value;
@@ -58,7 +58,7 @@ size_t vonk_paths_parse(char *text, vonk_path_entry *entries, size_t capacity);
 /* What paths.conf says about key, or NULL; lives for ever. */
 const char *vonk_paths_get(const char *key);
 
-/* --- loading one file (load.c) ------------------------------------------------------ */
+/* --- loading one file (load.c) --- */
 
 /* Opens the shared object, calls its entry function, checks the table and fills its
  * optional entries. */

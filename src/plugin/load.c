@@ -17,7 +17,7 @@
 
 #include "plugin/internal.h"
 
-/* --- floating-point mode ------------------------------------------------------------ */
+/* --- floating-point mode --- */
 
 typedef struct float_mode {
   int rounding;
@@ -57,7 +57,7 @@ static void restore_float_mode(const char *path, const fenv_t *environment,
   }
 }
 
-/* --- the entry function ------------------------------------------------------------- */
+/* --- the entry function --- */
 
 /* A shared object without our entry: is it a plug-in for another version of the
  * interface? */
@@ -133,7 +133,7 @@ static vonk_status call_entry(const char *path, vonk_plugin_init_v1_fn init,
   return VONK_OK;
 }
 
-/* --- the table ---------------------------------------------------------------------- */
+/* --- the table --- */
 
 static vonk_status no_devices(vonk_device *out, uint32_t cap, uint32_t *n,
                               vonk_error *err) {

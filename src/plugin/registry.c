@@ -28,7 +28,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static entry *first;
 static bool ended; /* shutdown_all has been called */
 
-/* --- loading each file once --------------------------------------------------------- */
+/* --- loading each file once --- */
 
 static bool same_file(const vonk_file_id *a, const vonk_file_id *b) {
   return a->device == b->device && a->inode == b->inode && a->size == b->size &&
@@ -89,7 +89,7 @@ static vonk_status load(const char *path, const vonk_plugin **out, vonk_error *e
   return VONK_OK;
 }
 
-/* --- by name or path ---------------------------------------------------------------- */
+/* --- by name or path --- */
 
 /* Whether a file is there, be it usable or not. */
 static bool is_there(const char *path) {
@@ -163,7 +163,7 @@ vonk_status vonk_plugin_find(const char *name_or_path, const vonk_plugin **out,
   return VONK_OK;
 }
 
-/* --- all of them -------------------------------------------------------------------- */
+/* --- all of them --- */
 
 /* What for_each found: a plug-in (error NULL), a file that is none, or a place that was
  * refused. */
@@ -284,7 +284,7 @@ vonk_status vonk_plugin_files(bool (*visit)(void *arg, const char *path), void *
   return status;
 }
 
-/* --- by model ----------------------------------------------------------------------- */
+/* --- by model --- */
 
 typedef struct recognition {
   const char *path;
@@ -361,7 +361,7 @@ vonk_status vonk_plugin_for_model(const char *path, const vonk_plugin **out,
   return VONK_OK;
 }
 
-/* --- the public part ---------------------------------------------------------------- */
+/* --- the public part --- */
 
 typedef struct visitor {
   int (*visit)(void *arg, const vonk_plugin_summary *);

@@ -70,9 +70,7 @@ typedef struct emission {
   uint8_t **validity; /* of the rows; *validity becomes NULL when an array takes it */
 } emission;
 
-/* --- dense
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- dense --- */
 
 /* What lies under a NULL is zero, not another row's prediction. */
 static void clear_bad_rows(const call *c, const output_plan *o, uint8_t *values) {
@@ -115,9 +113,7 @@ static vonk_status emit_dense(const emission *e, output_result *result,
   return VONK_OK;
 }
 
-/* --- pieces
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- pieces --- */
 
 static vonk_status place_rows(emission *e, const output_result *result, vonk_error *err) {
   VONK_TRY(vonk_new((size_t)e->call->n_rows, sizeof *e->rows, &e->rows, err));
@@ -311,9 +307,7 @@ static vonk_status emit_pieces(emission *e, const output_result *result,
   return VONK_OK;
 }
 
-/* --- the error column
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the error column --- */
 
 static int compare_rows(const void *a, const void *b) {
   int64_t x = ((const row_message *)a)->row, y = ((const row_message *)b)->row;

@@ -24,9 +24,7 @@ typedef struct matching {
   bool are_fields;
 } matching;
 
-/* --- looking columns up
- * --------------------------------------------------------------------------------------------
- */
+/* --- looking columns up --- */
 
 static vonk_status top_candidates(matching *m, vonk_error *err) {
   vonk_predictor *p = m->predictor;
@@ -133,8 +131,7 @@ static void list_inputs(const vonk_predictor *p, vonk_text *out) {
   }
 }
 
-/* --- giving a column to an input
- * ------------------------------------------------------------------------------------ */
+/* --- giving a column to an input --- */
 
 static vonk_status set_source(source *s, const candidate *c, const char *name,
                               size_t name_size, vonk_error *err) {
@@ -219,9 +216,7 @@ static vonk_status match_explicit(matching *m, const vonk_bind_options *options,
   return VONK_OK;
 }
 
-/* --- the rules
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the rules --- */
 
 static size_t count_left(const vonk_predictor *p) {
   size_t n = 0;
@@ -345,8 +340,7 @@ static vonk_status match_rest(matching *m, vonk_error *err) {
   return refuse(m, n_left, n_named, err);
 }
 
-/* --- which top-level columns are read
- * --------------------------------------------------------------------------------- */
+/* --- which top-level columns are read --- */
 
 static vonk_status collect_columns(vonk_predictor *p, vonk_error *err) {
   VONK_TRY(vonk_new(p->n_columns, sizeof *p->used_columns, &p->used_columns, err));

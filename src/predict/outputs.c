@@ -164,9 +164,7 @@ vonk_status vonk_plan_outputs(vonk_predictor *p, const vonk_bind_options *option
   return VONK_OK;
 }
 
-/* --- the schema
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the schema --- */
 
 /* Wraps the element's type in one list per dimension, innermost first. */
 static vonk_status output_schema(const output_plan *o, struct ArrowSchema *out,

@@ -114,9 +114,7 @@ struct vonk_predictor {
 /* predictor.c: one more reference, given back with vonk_predictor_release. */
 vonk_predictor *vonk_predictor_retain(const vonk_predictor *);
 
-/* --- making a predictor
- * --------------------------------------------------------------------------------------------
- */
+/* --- making a predictor --- */
 
 /* signature.c: rows, batches and shapes as the model has them; sets inputs' and outputs'
  * model side and fixed_batch. */
@@ -142,9 +140,7 @@ vonk_status vonk_plan_schema(const vonk_predictor *, struct ArrowSchema *out,
 void vonk_plan_describe(vonk_dtype dtype, int32_t rank, const int64_t *shape,
                         vonk_text *out);
 
-/* --- one call
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- one call --- */
 
 enum { ROW_GOOD = 0, ROW_NULL = 1, ROW_BAD = 2 };
 
@@ -252,6 +248,8 @@ vonk_status vonk_results_take(call *, const micro_batch *, workspace *, vonk_err
 void vonk_results_release(workspace *);
 void vonk_piece_release(piece *);
 
+/* run.c: VONK_CANCELLED if somebody asked for it. */
+vonk_status vonk_call_check_cancel(const vonk_predictor *, vonk_error *err);
 /* run.c: one cut, with isolation of bad rows. */
 vonk_status vonk_run_cut(call *, int64_t index, vonk_plugin_session *, workspace *,
                          vonk_error *err);

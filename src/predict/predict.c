@@ -143,6 +143,7 @@ static vonk_status run_call(call *c, const struct ArrowArray *rows,
 vonk_status vonk_predict(const vonk_predictor *p, const struct ArrowArray *rows,
                          struct ArrowArray *out, vonk_error *err) {
   VONK_TRY(vonk_process_check(err));
+  VONK_TRY(vonk_call_check_cancel(p, err));
   call c = {.predictor = p};
   pthread_mutex_init(&c.mutex, NULL);
   vonk_status status = run_call(&c, rows, out, err);

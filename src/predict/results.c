@@ -102,9 +102,7 @@ static vonk_status check_tensor(const output_plan *o, const micro_batch *mb,
                    wanted.data);
 }
 
-/* --- argmax
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- argmax --- */
 
 /* As NumPy: the first largest one, and a NaN is larger than any number. */
 static int64_t argmax_f64(const double *x, int64_t n) {
@@ -183,9 +181,7 @@ static vonk_status argmax_rows(const output_plan *o, const uint8_t *values,
   return VONK_OK;
 }
 
-/* --- taking over
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- taking over --- */
 
 /* n rows of the tensor as result elements. */
 static vonk_status transform(const output_plan *o, const vonk_tensor *t,

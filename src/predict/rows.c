@@ -16,32 +16,13 @@
 
 #include "predict/plan.h"
 
-/* --- views
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- views --- */
 
-/* The child at `column` as if it were sliced like its parent. */
 static vonk_status open_source(const struct ArrowArray *rows, const vonk_predictor *p,
                                const source *s, source_view *view, vonk_error *err) {
   int64_t at = s->path[0];
-  const struct ArrowArray *whole = rows->children[at];
   view->source = s;
-  if (whole == NULL || whole->release == NULL || whole->length < 0 ||
-      rows->offset > whole->length || rows->length > whole->length - rows->offset) {
-    return vonk_fail(err, VONK_INVALID, "column '%s': has fewer rows than the batch says",
-                     s->name);
-  }
-  struct ArrowArray sliced = *whole;
-  if (whole->offset < 0 || whole->offset > INT64_MAX - rows->offset) {
-    return vonk_fail(err, VONK_INVALID, "column '%s': has an impossible offset %" PRId64,
-                     s->name, whole->offset);
-  }
-  sliced.offset += rows->offset;
-  if (sliced.length != rows->length && sliced.null_count > 0) {
-    sliced.null_count = -1;
-  }
-  sliced.length = rows->length;
-  VONK_TRY(vonk_column_view(&sliced, &p->columns[at].type, &view->column, err));
+  VONK_TRY(vonk_column_view_field(rows, at, &p->columns[at].type, &view->column, err));
   const vonk_column *c = &view->column;
   for (size_t i = 1; i < s->path_size; i++) {
     if (c->null_count > 0) {
@@ -95,9 +76,7 @@ static vonk_status open_views(call *c, const struct ArrowArray *rows, vonk_error
   return VONK_OK;
 }
 
-/* --- the state of rows
- * -------------------------------------------------------------------------------------------------
- */
+/* --- the state of rows --- */
 
 static bool is_good(const call *c, int64_t i) {
   return c->state == NULL || c->state[i] == ROW_GOOD;
@@ -146,9 +125,7 @@ static vonk_status find_root_nulls(call *c, vonk_error *err) {
   return VONK_OK;
 }
 
-/* --- lengths
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- lengths --- */
 
 int64_t vonk_rows_start(const source_view *v, int64_t i) {
   int64_t start = i, n = 0;

@@ -22,6 +22,12 @@ typedef struct runner {
   int64_t cut_rows; /* rows of the cut: how many an undisturbed run has */
 } runner;
 
+vonk_status vonk_call_check_cancel(const vonk_predictor *p, vonk_error *err) {
+  return vonk_cancel_source_fired(p->cancel)
+             ? vonk_fail(err, VONK_CANCELLED, "prediction: was cancelled")
+             : VONK_OK;
+}
+
 static vonk_status infer(runner *r, vonk_error *err) {
   const vonk_predictor *p = r->call->predictor;
   workspace *ws = r->workspace;
@@ -33,14 +39,12 @@ static vonk_status infer(runner *r, vonk_error *err) {
                   .inputs = ws->input_table,
                   .outputs = ws->output_table,
                   .cancel = &cancel};
-  if (vonk_cancel_source_fired(p->cancel)) {
-    return vonk_fail(err, VONK_CANCELLED, "prediction: was cancelled");
-  }
+  VONK_TRY(vonk_call_check_cancel(p, err));
   vonk_cancel_join(&cancel, p->cancel);
   vonk_status status = p->api->run(r->session, &run, err);
   vonk_cancel_leave(&cancel);
-  if (status != VONK_OK && vonk_cancel_source_fired(p->cancel)) {
-    return vonk_fail(err, VONK_CANCELLED, "prediction: was cancelled");
+  if (status != VONK_OK) {
+    VONK_TRY(vonk_call_check_cancel(p, err));
   }
   return status;
 }
