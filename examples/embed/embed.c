@@ -37,79 +37,99 @@ static void print_signature(const vonk_model_summary *s) {
   }
 }
 
-/* Predicts three rows of `width` numbers and prints the first output, a fixed-size list
- * of floats. */
-static int predict(vonk_model *model, const char *input, int64_t width, vonk_error *err) {
-  /* The columns' type: a struct with one child, a list of `width` floats. */
-  char format[32];
-  snprintf(format, sizeof format, "+w:%" PRId64, width);
-  struct ArrowSchema item_type = {
-      .format = "f", .name = "item", .release = release_schema};
-  struct ArrowSchema *items[] = {&item_type};
-  struct ArrowSchema column_type = {.format = format,
-                                    .name = input,
-                                    .flags = ARROW_FLAG_NULLABLE,
-                                    .n_children = 1,
-                                    .children = items,
-                                    .release = release_schema};
-  struct ArrowSchema *columns[] = {&column_type};
-  struct ArrowSchema type = {
-      .format = "+s", .n_children = 1, .children = columns, .release = release_schema};
+/* One column of rows, in memory of our own. */
+typedef struct batch {
+  char format[32]; /* "+w:784": a list of 784 */
+  struct ArrowSchema item_type, column_type, type;
+  struct ArrowSchema *items[1], *columns[1];
+  struct ArrowArray item, column, rows;
+  struct ArrowArray *item_arrays[1], *column_arrays[1];
+  const void *item_buffers[2], *column_buffers[1], *row_buffers[1];
+} batch;
 
+/* The columns' type: a struct with one child, a list of `width` floats. */
+static void describe_batch(batch *b, const char *name, int64_t width) {
+  snprintf(b->format, sizeof b->format, "+w:%" PRId64, width);
+  b->item_type =
+      (struct ArrowSchema){.format = "f", .name = "item", .release = release_schema};
+  b->items[0] = &b->item_type;
+  b->column_type = (struct ArrowSchema){.format = b->format,
+                                        .name = name,
+                                        .flags = ARROW_FLAG_NULLABLE,
+                                        .n_children = 1,
+                                        .children = b->items,
+                                        .release = release_schema};
+  b->columns[0] = &b->column_type;
+  b->type = (struct ArrowSchema){
+      .format = "+s", .n_children = 1, .children = b->columns, .release = release_schema};
+}
+
+/* The rows: their values one after the other, and a bitmap of those that are not NULL.
+ * Both stay ours; vonk only looks at them. */
+static void fill_batch(batch *b, const float *values, int64_t width,
+                       const uint8_t *validity) {
+  b->item_buffers[1] = values;
+  b->column_buffers[0] = validity;
+  b->item = (struct ArrowArray){.length = N_ROWS * width,
+                                .n_buffers = 2,
+                                .buffers = b->item_buffers,
+                                .release = release_array};
+  b->item_arrays[0] = &b->item;
+  b->column = (struct ArrowArray){.length = N_ROWS,
+                                  .null_count = -1,
+                                  .n_buffers = 1,
+                                  .buffers = b->column_buffers,
+                                  .n_children = 1,
+                                  .children = b->item_arrays,
+                                  .release = release_array};
+  b->column_arrays[0] = &b->column;
+  b->rows = (struct ArrowArray){.length = N_ROWS,
+                                .n_buffers = 1,
+                                .buffers = b->row_buffers,
+                                .n_children = 1,
+                                .children = b->column_arrays,
+                                .release = release_array};
+}
+
+/* A struct of outputs; the first one is a list of m floats a row. */
+static void print_predictions(const struct ArrowArray *out) {
+  const struct ArrowArray *list = out->children[0], *elements = list->children[0];
+  const float *predictions = elements->buffers[1];
+  const uint8_t *valid = list->buffers[0];
+  int64_t m = elements->length / list->length;
+  for (int64_t i = 0; i < list->length; i++) {
+    int is_valid = valid == NULL || (valid[i / 8] >> (i % 8)) & 1;
+    printf("row %" PRId64 ":", i);
+    for (int64_t k = 0; is_valid && k < m; k++) {
+      printf(" %.4f", (double)predictions[i * m + k]);
+    }
+    printf(is_valid ? "\n" : " NULL\n");
+  }
+}
+
+/* Binds the input to a column of its own name, and predicts three rows of `width`
+ * numbers. */
+static int predict(vonk_model *model, const char *input, int64_t width, vonk_error *err) {
+  static const uint8_t validity[] = {0x3}; /* row 2 is NULL */
+  static batch b;
   vonk_predictor *predictor = NULL;
-  if (vonk_predictor_create(model, &type, NULL, &predictor, err) != VONK_OK) {
+  describe_batch(&b, input, width);
+  if (vonk_predictor_create(model, &b.type, NULL, &predictor, err) != VONK_OK) {
     return fail("bind", err);
   }
-
-  /* The rows: values one after the other, and a bitmap in which row 2 is NULL. */
+  vonk_status status = VONK_NOMEM;
   float *values = calloc((size_t)(N_ROWS * width), sizeof *values);
-  if (values == NULL) {
-    vonk_predictor_release(predictor);
-    return 1;
-  }
-  for (int64_t i = 0; i < width; i++) {
-    values[width + i] = (float)i / (float)width;
-  }
-  static const uint8_t validity[] = {0x3};
-  const void *item_buffers[] = {NULL, values}, *list_buffers[] = {validity},
-             *row_buffers[] = {NULL};
-  struct ArrowArray item = {.length = N_ROWS * width,
-                            .n_buffers = 2,
-                            .buffers = item_buffers,
-                            .release = release_array};
-  struct ArrowArray *item_arrays[] = {&item};
-  struct ArrowArray column = {.length = N_ROWS,
-                              .null_count = 1,
-                              .n_buffers = 1,
-                              .buffers = list_buffers,
-                              .n_children = 1,
-                              .children = item_arrays,
-                              .release = release_array};
-  struct ArrowArray *column_arrays[] = {&column};
-  struct ArrowArray rows = {.length = N_ROWS,
-                            .n_buffers = 1,
-                            .buffers = row_buffers,
-                            .n_children = 1,
-                            .children = column_arrays,
-                            .release = release_array};
-
-  struct ArrowArray out;
-  vonk_status status = vonk_predict(predictor, &rows, &out, err);
-  if (status == VONK_OK) {
-    /* A struct of outputs; the first one is a list of m floats a row. */
-    const struct ArrowArray *list = out.children[0], *elements = list->children[0];
-    const float *predictions = elements->buffers[1];
-    const uint8_t *valid = list->buffers[0];
-    int64_t m = elements->length / list->length;
-    for (int64_t i = 0; i < list->length; i++) {
-      int is_valid = valid == NULL || (valid[i / 8] >> (i % 8)) & 1;
-      printf("row %" PRId64 ":", i);
-      for (int64_t k = 0; is_valid && k < m; k++) {
-        printf(" %.4f", (double)predictions[i * m + k]);
-      }
-      printf(is_valid ? "\n" : " NULL\n");
+  if (values != NULL) {
+    for (int64_t i = 0; i < width; i++) {
+      values[width + i] = (float)i / (float)width;
     }
-    out.release(&out);
+    fill_batch(&b, values, width, validity);
+    struct ArrowArray out;
+    status = vonk_predict(predictor, &b.rows, &out, err);
+    if (status == VONK_OK) {
+      print_predictions(&out);
+      out.release(&out);
+    }
   }
   free(values);
   vonk_predictor_release(predictor);

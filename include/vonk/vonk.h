@@ -1,10 +1,11 @@
 /* vonk: deep-learning models over Arrow columns. Everything a program needs to embed the
  * library; examples/embed/ is a complete small program.
  *
- *   vonk_model *model;            open      a model file, once per process
- *   vonk_predictor *predictor;    bind      its inputs to the columns you have: the
- * contract is checked here vonk_predict(...)             predict   a batch of rows in, a
- * batch of predictions out, from any number of threads
+ *   vonk_model_open        a model file, once per process
+ *   vonk_predictor_create  binds its inputs to the columns you have: the contract is
+ *                          checked here
+ *   vonk_predict           a batch of rows in, a batch of predictions out, from any
+ *                          number of threads
  *
  * Rules that hold everywhere
  *  - A fallible function returns a vonk_status (VONK_OK is 0) and describes a failure in
