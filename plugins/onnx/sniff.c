@@ -85,9 +85,11 @@ static bool ends(const char *path, const char *extension) {
  * first or nearly so, and no field that such a model does not have. */
 static bool looks_like_onnx(const uint8_t *head, size_t n_head) {
   onnx_slice rest = {head, n_head};
+  onnx_slice unread = rest;
   onnx_field field;
   bool has_version = false;
   while (vonk_wire_next(&rest, &field) == 1) {
+    unread = rest;
     bool is_number = field.number == 1 || field.number == 5;
     bool is_known = field.number <= 8 || field.number == 14 || field.number == 20 ||
                     field.number == 25 || field.number == 26;
@@ -109,7 +111,7 @@ static bool looks_like_onnx(const uint8_t *head, size_t n_head) {
   }
   /* In a TensorFlow SavedModel, which also begins with a version, the second field is a
    * large message; read as a name it is no text, or goes beyond the head. */
-  bool ends_in_name = rest.size > 0 && rest.data[0] == 0x12;
+  bool ends_in_name = unread.size > 0 && unread.data[0] == 0x12;
   return has_version && !ends_in_name;
 }
 

@@ -1,0 +1,75 @@
+/* Fuzz target: the ONNX plug-in's look into a model file.
+ *
+ * The input is the file. It is checked as if it lay in a folder that does not exist, so
+ * that no reference to a file outside can be followed; a copy of it, cut as the host cuts
+ * a file's head, goes through the recogniser. What comes out is held against what
+ * onnx_file.h promises: texts are text, numbers are not negative, a failure has a
+ * message. */
+#include "plugins/onnx/onnx_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                            \
+  do {                                                                              \
+    if (!(condition)) {                                                             \
+      (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      abort();                                                                      \
+    }                                                                               \
+  } while (0)
+
+static void *host_alloc(void *ctx, size_t size, size_t align) {
+  (void)ctx;
+  (void)align;
+  return malloc(size);
+}
+
+static void host_free(void *ctx, void *pointer) {
+  (void)ctx;
+  free(pointer);
+}
+
+static void check_facts(const onnx_file_facts *facts) {
+  int64_t least = facts->is_ort_format ? -1 : 0;
+  CHECK(facts->n_params >= least && facts->weight_bytes >= least);
+  CHECK(facts->producer == NULL ||
+        vonk_onnx_is_text(facts->producer, strlen(facts->producer)));
+  for (uint32_t i = 0; i < facts->n_metadata; ++i) {
+    const vonk_kv *row = &facts->metadata[i];
+    CHECK(vonk_onnx_is_text(row->key, strlen(row->key)));
+    CHECK(vonk_onnx_is_text(row->value, strlen(row->value)));
+  }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static const vonk_host host = {
+      .struct_size = (uint32_t)sizeof host, .alloc = host_alloc, .free = host_free};
+  vonk_onnx_set_host(&host);
+  onnx_arena arena = {0};
+  onnx_file_facts facts;
+  vonk_error err = {.struct_size = (uint32_t)sizeof err};
+  vonk_status status =
+      vonk_onnx_bytes_check("/nowhere/m.onnx", data, size, &arena, &facts, &err);
+  if (status == VONK_OK) {
+    check_facts(&facts);
+  } else {
+    CHECK(err.code == status);
+    CHECK(strncmp(err.message, "'/nowhere/m.onnx': ", 19) == 0);
+    CHECK(vonk_onnx_is_text(err.message, strlen(err.message)));
+  }
+  vonk_onnx_arena_release(&arena);
+
+  size_t n_head = size < 4096 ? size : 4096;
+  uint8_t *head = malloc(n_head == 0 ? 1 : n_head);
+  CHECK(head != NULL);
+  if (n_head != 0) {
+    memcpy(head, data, n_head);
+  }
+  int32_t sure = vonk_onnx_recognise("/nowhere/m.onnx", head, n_head);
+  CHECK(sure == 1 || sure == 2);
+  free(head);
+  return 0;
+}
