@@ -114,7 +114,9 @@ def main() -> int:
         check(clean.with_suffix(".out.parquet"), broken.with_suffix(".out.parquet"), bad)
     clean_median, broken_median = (statistics.median(values) for values in times.values())
     print(f"{BROKEN:,} broken rows among {ROWS:,}, {PASSES} passes in turn, medians of whole processes:")
-    print(f"clean {clean_median:.3f} s, broken {broken_median:.3f} s, broken / clean {broken_median / clean_median:.3f}")
+    print(
+        f"clean {clean_median:.3f} s, broken {broken_median:.3f} s, broken / clean {broken_median / clean_median:.3f}"
+    )
     print(f"exactly {BROKEN:,} rows have an error; the other {ROWS - BROKEN:,} are bit-equal to the clean run")
     return 0
 

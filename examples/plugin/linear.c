@@ -119,23 +119,33 @@ static vonk_status read_weights(FILE *file, char *line, int *number, const char 
   return VONK_OK;
 }
 
+/* A number from 1 to MAX_DIM that ends where `end` stands; 0 if it is none. */
+static size_t parse_dim(const char **rest, char end) {
+  char *stop;
+  long value = strtol(*rest, &stop, 10);
+  bool fits = stop != *rest && *stop == end && value > 0 && value <= MAX_DIM;
+  *rest = *stop == '\0' ? stop : stop + 1;
+  return fits ? (size_t)value : 0;
+}
+
 /* Reads the first line. Sizes that come from a file are checked before anything is
  * allocated by them. */
 static vonk_status read_sizes(FILE *file, char *line, int *number, const char *path,
                               size_t *n_inputs, size_t *n_outputs, vonk_error *err) {
-  unsigned inputs = 0, outputs = 0;
-  char more;
-  if (!read_line(file, line, number) ||
-      sscanf(line, "linear %5u %5u %c", &inputs, &outputs, &more) != 2) {
+  if (!read_line(file, line, number) || strncmp(line, "linear ", 7) != 0) {
     return fail(
         err, VONK_MODEL,
         "%s: is no linear model: expected a first line 'linear <inputs> <outputs>'",
         path);
   }
-  if (inputs == 0 || inputs > MAX_DIM || outputs == 0 || outputs > MAX_DIM) {
-    return fail(err, VONK_MODEL,
-                "%s: line %d: %u inputs and %u outputs: expected 1 to %d", path, *number,
-                inputs, outputs, MAX_DIM);
+  const char *rest = line + 7;
+  size_t inputs = parse_dim(&rest, ' '), outputs = parse_dim(&rest, '\0');
+  if (inputs == 0 || outputs == 0) {
+    return fail(
+        err, VONK_MODEL,
+        "%s: line %d: is '%.40s': expected 'linear <inputs> <outputs>' with numbers "
+        "from 1 to %d",
+        path, *number, line, MAX_DIM);
   }
   *n_inputs = inputs;
   *n_outputs = outputs;

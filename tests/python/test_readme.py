@@ -39,7 +39,12 @@ def test_the_tour_prints_what_the_readme_says():
     assert len(steps) >= 8
     for step in steps:
         done = subprocess.run(
-            ["bash", "-c", step.command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            ["bash", "-c", step.command],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         assert done.stdout.splitlines() == step.expected, step.command
 
