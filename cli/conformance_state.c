@@ -230,15 +230,16 @@ enum { MEASURES_RSS = 1 };
 #endif
 
 static int64_t resident_bytes(void) {
-  long long pages = 0;
+  char text[200] = "";
   FILE *file = fopen("/proc/self/statm", "r");
-  if (file == NULL || fscanf(file, "%*s %lld", &pages) != 1) {
-    pages = 0;
+  if (file == NULL) {
+    return 0;
   }
-  if (file != NULL) {
-    fclose(file);
-  }
-  return (int64_t)pages * sysconf(_SC_PAGESIZE);
+  const char *line = fgets(text, (int)sizeof(text), file);
+  fclose(file);
+  /* The second number counts resident pages. */
+  const char *second = line == NULL ? NULL : strchr(line, ' ');
+  return second == NULL ? 0 : (int64_t)strtoll(second, NULL, 10) * sysconf(_SC_PAGESIZE);
 }
 
 static void open_run_close(trial *t, trial_batch *batch) {

@@ -42,9 +42,6 @@ const char *vonk_untrusted(const char *path);
 vonk_status vonk_path_join(const char *folder, const char *rest, char **out,
                            vonk_error *err);
 
-/* The folder of the program or shared object that holds this code, absolute, into out. */
-vonk_status vonk_own_folder(char *out, size_t capacity, vonk_error *err);
-
 /* --- paths.conf (paths.c) --- */
 
 typedef struct vonk_path_entry {
@@ -55,8 +52,6 @@ typedef struct vonk_path_entry {
  * starts a comment line. Lines that are neither are left out. Returns how many entries
  * were filled, at most capacity. */
 size_t vonk_paths_parse(char *text, vonk_path_entry *entries, size_t capacity);
-/* What paths.conf says about key, or NULL; lives for ever. */
-const char *vonk_paths_get(const char *key);
 
 /* --- loading one file (load.c) --- */
 
