@@ -1,8 +1,8 @@
 """What 1,000 broken rows among 100,000 cost `vonk run`, against the same file without them.
 
-A third of the broken rows are NULL, a third too short, a third hold a token index that the model itself refuses (its first
-node, Gather, fails for the whole micro-batch). Clean and broken runs take turns; the medians and their ratio are printed, and
-that exactly 1,000 rows have an error while the other 99,000 predictions keep their bits.
+A third of the broken rows are NULL, a third too short, a third hold a token index that the model itself refuses (its
+first node, Gather, fails for the whole micro-batch). Clean and broken runs take turns; the medians and their ratio are
+printed, and that exactly 1,000 rows have an error while the other 99,000 predictions keep their bits.
 
     .venv/bin/python bench/broken_rows.py
 """
@@ -86,7 +86,7 @@ def write_rows(clean: Path, broken: Path) -> NDArray[np.int64]:
 def score(model: Path, rows: Path, out: Path) -> float:
     """Seconds for one run of the program."""
     began = time.perf_counter()
-    command = [PROGRAM, "run", model, rows, "-o", out, "--select", "", "--on-error", "report", "--quiet"]
+    command = [PROGRAM, "run", str(model), str(rows), "-o", str(out), "--select", "", "--on-error", "report", "--quiet"]
     subprocess.run(command, check=True)
     return time.perf_counter() - began
 
@@ -109,8 +109,8 @@ def main() -> int:
         bad = write_rows(clean, broken)
         times: dict[Path, list[float]] = {clean: [], broken: []}
         for _ in range(PASSES):
-            for rows in times:
-                times[rows].append(score(model, rows, rows.with_suffix(".out.parquet")))
+            for rows, seconds in times.items():
+                seconds.append(score(model, rows, rows.with_suffix(".out.parquet")))
         check(clean.with_suffix(".out.parquet"), broken.with_suffix(".out.parquet"), bad)
     clean_median, broken_median = (statistics.median(values) for values in times.values())
     print(f"{BROKEN:,} broken rows among {ROWS:,}, {PASSES} passes in turn, medians of whole processes:")

@@ -1,9 +1,9 @@
-"""Trains a small classifier of iris flowers on the data set that scikit-learn brings and writes iris.onnx beside this file.
+"""Trains a small classifier of iris flowers on scikit-learn's data set and writes iris.onnx beside this file.
 
     make train
 
-The trained model is committed; run this to make it again. One input of four measurements in centimetres, and two outputs: the
-probabilities of the three species, and the name of the likeliest one.
+The trained model is committed; run this to make it again. One input of four measurements in centimetres, and two
+outputs: the probabilities of the three species, and the name of the likeliest one.
 """
 
 from __future__ import annotations
