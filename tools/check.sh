@@ -31,7 +31,8 @@ check layers python tools/check_layers.py
 check clang-format format
 check ruff ruff check .
 check ruff-format ruff format --check .
-check mypy mypy python tools examples/mnist examples/iris bench
+check mypy mypy python tools bench examples/mnist
+check mypy-iris mypy examples/iris
 check build build
 check symbols python tools/check_symbols.py build/dev
 check abi tools/check_abi.sh
