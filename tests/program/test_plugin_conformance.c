@@ -155,6 +155,24 @@ static void test_the_example_passes(void **state) {
   }
 }
 
+#ifdef VONK_TEST_ONNXRUNTIME
+static void test_the_onnx_plugin_passes(void **state) {
+  (void)state;
+  static const char *const models[] = {"mlp", "gather", "chain", "identity_f16",
+                                       "identity_string"};
+  for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+    char arguments[1000], text[20000];
+    snprintf(arguments, sizeof(arguments),
+             "--conformance %s/vonk_onnx.so --model %s/onnx/%s.onnx", VONK_PLUGIN_DIR,
+             VONK_TEST_DATA, models[i]);
+    int status = run(arguments, text, sizeof(text));
+    if (status != 0 || strstr(text, "ok      run: several threads") == NULL) {
+      fail_msg("%s: exit status %d:\n%s", models[i], status, text);
+    }
+  }
+}
+#endif
+
 /* Loading must happen in a child: the crash is reported and the next plug-in is looked
  * at. */
 static void test_probe_survives_a_crash(void **state) {
@@ -182,6 +200,9 @@ int main(void) {
       cmocka_unit_test(test_what_is_wrong_with_runs),
       cmocka_unit_test(test_what_never_ends_is_ended),
       cmocka_unit_test(test_the_example_passes),
+#ifdef VONK_TEST_ONNXRUNTIME
+      cmocka_unit_test(test_the_onnx_plugin_passes),
+#endif
       cmocka_unit_test(test_probe_survives_a_crash),
   };
   return cmocka_run_group_tests(tests, make_model, remove_folder);
