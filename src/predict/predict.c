@@ -118,10 +118,6 @@ static vonk_status execute(call *c, vonk_error *err) {
 
 static vonk_status open_rows(call *c, const struct ArrowArray *rows, vonk_error *err) {
   uint64_t start = vonk_clock_ns();
-  if (c->predictor->row_errors != VONK_ROWS_RAISE ||
-      c->predictor->nulls == VONK_NULLS_NULL) {
-    VONK_TRY(vonk_new(rows->length > 0 ? (size_t)rows->length : 0, 1, &c->state, err));
-  }
   VONK_TRY(vonk_rows_open(c, rows, err));
   VONK_TRY(vonk_rows_cut(c, err));
   count(&c->predictor->counters->convert_ns, vonk_clock_ns() - start);

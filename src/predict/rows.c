@@ -2,8 +2,8 @@
  * converted, which shapes they have, and how they are cut into micro-batches.
  *
  * How it works. Where nothing can be wrong (fixed-size lists or scalars without NULLs) no
- * row is looked at. Otherwise one pass per column marks rows in `state`; it exists only
- * if some row is not good.
+ * row is looked at. Otherwise one pass per column marks rows in `state`; it exists unless
+ * every row that is not good fails the call.
  *
  * Cutting. With fixed shapes a micro-batch is a range of places that does not depend on
  * which rows are good: a bad row's place is filled with a good one's values (run.c), so
@@ -43,13 +43,19 @@ static vonk_status check_root(const call *c, const struct ArrowArray *rows,
   if (rows->release == NULL) {
     return vonk_fail(err, VONK_INVALID, "batch: the array was released already");
   }
-  if (rows->n_children != (int64_t)c->predictor->n_columns || rows->length < 0 ||
-      rows->offset < 0 || (rows->n_children > 0 && rows->children == NULL)) {
+  if (rows->n_children != (int64_t)c->predictor->n_columns ||
+      (rows->n_children > 0 && rows->children == NULL)) {
     return vonk_fail(
         err, VONK_INVALID,
         "batch: has %" PRId64
         " columns where the predictor was bound to %zu: give batches of that schema",
-        rows->n_children, c->predictor->n_columns);
+        rows->children == NULL ? 0 : rows->n_children, c->predictor->n_columns);
+  }
+  if (rows->length < 0 || rows->offset < 0) {
+    return vonk_fail(err, VONK_INVALID,
+                     "batch: has length %" PRId64 " and offset %" PRId64
+                     ": neither may be negative",
+                     rows->length, rows->offset);
   }
   return VONK_OK;
 }
@@ -350,6 +356,9 @@ vonk_status vonk_rows_open(call *c, const struct ArrowArray *rows, vonk_error *e
   const vonk_predictor *p = c->predictor;
   size_t first_free_dim = 0;
   VONK_TRY(open_views(c, rows, err));
+  if (p->row_errors != VONK_ROWS_RAISE || p->nulls == VONK_NULLS_NULL) {
+    VONK_TRY(vonk_new((size_t)c->n_rows, 1, &c->state, err));
+  }
   for (size_t i = 0; i < p->n_inputs; i++) {
     c->n_free_dims += count_free_dims(&p->inputs[i]);
   }

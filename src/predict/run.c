@@ -93,31 +93,32 @@ static bool may_be_a_row(vonk_status status, int64_t n) {
          (status == VONK_NOMEM && n > 1);
 }
 
-/* Runs rows, halving where they fail. *all_good tells whether no row was bad. is_failing:
- * they failed as a whole already. */
-static vonk_status isolate(runner *r, const int64_t *rows, int64_t n, bool is_failing,
+/* Runs rows, halving where they fail. *all_good tells whether no row was bad. failed: how
+ * they failed as a whole already, VONK_OK if that has not been tried. */
+static vonk_status isolate(runner *r, const int64_t *rows, int64_t n, vonk_status failed,
                            bool *all_good, vonk_error *err) {
-  if (!is_failing || n == 1) {
+  if (failed == VONK_OK || n == 1) {
     vonk_error why = VONK_ERROR_INIT;
     micro_batch mb = batch_of(r, rows, n);
-    vonk_status status = run_rows(r, &mb, &why);
-    if (status == VONK_OK) {
+    failed = run_rows(r, &mb, &why);
+    if (failed == VONK_OK) {
       return VONK_OK;
     }
-    if (!may_be_a_row(status, n)) {
+    if (!may_be_a_row(failed, n)) {
       vonk_error_copy(err, &why);
-      return status;
+      return failed;
     }
     *all_good = false;
     if (n == 1) {
       return vonk_call_bad_row(r->call, rows[0], ROW_BAD, &why, err);
     }
   }
-  bool first_is_good = true;
+  bool first_is_good = true, second_is_good = true;
   int64_t half = n / 2;
-  VONK_TRY(isolate(r, rows, half, false, &first_is_good, err));
-  bool second_is_good = true;
-  VONK_TRY(isolate(r, rows + half, n - half, first_is_good && n - half > 1,
+  VONK_TRY(isolate(r, rows, half, VONK_OK, &first_is_good, err));
+  /* Memory may suffice for each half. */
+  bool second_fails = first_is_good && failed != VONK_NOMEM;
+  VONK_TRY(isolate(r, rows + half, n - half, second_fails ? failed : VONK_OK,
                    &second_is_good, err));
   *all_good = *all_good && first_is_good && second_is_good;
   return VONK_OK;
@@ -195,5 +196,5 @@ vonk_status vonk_run_cut(call *c, int64_t index, vonk_plugin_session *session,
   if (n_good == 1) {
     return vonk_call_bad_row(c, good[0], ROW_BAD, &why, err);
   }
-  return isolate(&r, good, n_good, true, &all_good, err);
+  return isolate(&r, good, n_good, status, &all_good, err);
 }
