@@ -136,6 +136,8 @@ enum {
   X(126, ort_status *, ReleaseAvailableProviders, (char **names, int n_names))          \
   X(130, ort_status *, AddSessionConfigEntry,                                           \
     (ort_session_options *, const char *key, const char *value))                        \
+  X(153, ort_status *, SessionOptionsAppendExecutionProvider_ROCM,                      \
+    (ort_session_options *, const ort_rocm_options *))                                  \
   X(194, ort_status *, GetTensorMemoryInfo,                                             \
     (const ort_value *, const ort_memory_info **))                                      \
   X(204, ort_status *, SessionOptionsAppendExecutionProvider_CUDA_V2,                   \
@@ -144,8 +146,6 @@ enum {
   X(206, ort_status *, UpdateCUDAProviderOptions,                                       \
     (ort_cuda_options *, const char *const *keys, const char *const *values, size_t))   \
   X(208, void, ReleaseCUDAProviderOptions, (ort_cuda_options *))                        \
-  X(153, ort_status *, SessionOptionsAppendExecutionProvider_ROCM,                      \
-    (ort_session_options *, const ort_rocm_options *))                                  \
   X(225, void, MemoryInfoGetDeviceType, (const ort_memory_info *, int *device_type))    \
   X(252, ort_status *, GetResizedStringTensorElementBuffer,                             \
     (ort_value *, size_t index, size_t nbytes, char **))                                \

@@ -104,11 +104,11 @@ static vonk_status take_api(void *library, onnx_runtime *runtime, vonk_error *er
   runtime->version = base->version();
   /* Asking a library for a version it lacks makes it print, so old ones are told by
    * number. */
-  int major = 0, minor = 0;
-  bool is_known = sscanf(runtime->version, "%d.%d", &major, &minor) == 2;
-  const ort_entry *table = is_known && (major > 1 || minor >= VONK_ORT_API_VERSION)
-                               ? base->get_api(VONK_ORT_API_VERSION)
-                               : NULL;
+  char *rest = NULL;
+  long major = strtol(runtime->version, &rest, 10);
+  long minor = *rest == '.' ? strtol(rest + 1, NULL, 10) : 0;
+  bool is_new = major > 1 || (major == 1 && minor >= VONK_ORT_API_VERSION);
+  const ort_entry *table = is_new ? base->get_api(VONK_ORT_API_VERSION) : NULL;
   if (table == NULL) {
     return vonk_onnx_fail(err, VONK_UNSUPPORTED,
                           "ONNX Runtime: '%s' is version %s: vonk needs %s or newer",

@@ -67,8 +67,9 @@ void vonk_onnx_shape_text(const int64_t *shape, int32_t rank,
     const char *comma = i == 0 ? "" : ", ";
     const char *name = dim_names != NULL && dim_names[i] != NULL ? dim_names[i] : "?";
     bool is_number = shape[i] >= 0 || dim_names == NULL;
-    int more = is_number ? snprintf(out + used, capacity - used, "%s%" PRId64, comma, shape[i])
-                         : snprintf(out + used, capacity - used, "%s%.40s", comma, name);
+    int more = is_number
+                   ? snprintf(out + used, capacity - used, "%s%" PRId64, comma, shape[i])
+                   : snprintf(out + used, capacity - used, "%s%.40s", comma, name);
     used += more > 0 ? (size_t)more : 0;
   }
   if (used + 1 < capacity) {

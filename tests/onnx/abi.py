@@ -102,7 +102,7 @@ class Table(c.Structure):
                 ("release_model", DROP), ("shutdown", c.c_void_p)]  # fmt: skip
 
 
-class Failure(Exception):
+class PluginError(Exception):
     """A call's vonk_error."""
 
     def __init__(self, status: int, error: Error) -> None:
@@ -114,7 +114,7 @@ class Failure(Exception):
 
 def check(status: int, error: Error) -> None:
     if status != OK:
-        raise Failure(status, error)
+        raise PluginError(status, error)
 
 
 class Cancel:
@@ -203,10 +203,10 @@ class Model:
         self.plugin, self.table = plugin, plugin.table
         self.handle = c.c_void_p()
         error = Error(struct_size=c.sizeof(Error))
-        pairs = (Pair * len(options))(*[(k.encode(), v.encode()) for k, v in options.items()])
+        pairs = (Pair * len(options))(*[Pair(k.encode(), v.encode()) for k, v in options.items()])
         name = str(path).encode("utf-8", "surrogateescape")
-        status = self.table.open_model(name, pairs, len(options), c.byref(self.handle), c.byref(error))
-        check(status, error)
+        out = c.byref(self.handle)
+        check(self.table.open_model(name, pairs, len(options), out, c.byref(error)), error)
         self.info = Info(struct_size=c.sizeof(Info))
         check(self.table.model_info(self.handle, c.byref(self.info), c.byref(error)), error)
         self.inputs = [self._describe(0, i) for i in range(self.info.n_inputs)]
@@ -275,8 +275,8 @@ class Session:
         self.model, self.table = model, model.table
         self.handle = c.c_void_p()
         error = Error(struct_size=c.sizeof(Error))
-        status = self.table.create_session(model.handle, Device(*device), threads, c.byref(self.handle), c.byref(error))
-        check(status, error)
+        out = c.byref(self.handle)
+        check(self.table.create_session(model.handle, Device(*device), threads, out, c.byref(error)), error)
 
     def run_raw(self, inputs: list[Tensor], outputs: list[Tensor | None], cancel: Cancel | None = None) -> None:
         """One call of `run` with tensors as they are."""
@@ -293,7 +293,7 @@ class Session:
             run.cancel = id(cancel)
         try:
             check(self.table.run(self.handle, c.byref(run), c.byref(error)), error)
-        except Failure:
+        except PluginError:
             for tensor in outputs:
                 if tensor is not None and tensor.release:
                     tensor.release(c.byref(tensor))

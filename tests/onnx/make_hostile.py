@@ -1,7 +1,7 @@
 """Writes corrupt and hostile ONNX files, the same ones every time.
 
-`make_all(folder)` returns the cases: each is a path to open, and a part of the error message that is expected. Files that
-a hostile model wants to reach lie in a folder beside the model's own: `outside_of(folder)`.
+`make_all(folder)` returns the cases: each is a path to open, and a part of the error message that is expected. Files
+that a hostile model wants to reach lie in a folder beside the model's own: `outside_of(folder)`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def message(number: int, content: bytes) -> bytes:
 
 
 def data(built: onnx.ModelProto) -> bytes:
-    return built.SerializeToString(deterministic=True)
+    return bytes(built.SerializeToString(deterministic=True))
 
 
 def outside_of(folder: Path) -> Path:
@@ -123,7 +123,12 @@ def recursive_function(names: list[str]) -> onnx.ModelProto:
     opset = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
     functions = [
         helper.make_function(
-            "mine", name, ["a"], ["b"], [helper.make_node(names[(i + 1) % len(names)], ["a"], ["b"], domain="mine")], opset
+            "mine",
+            name,
+            ["a"],
+            ["b"],
+            [helper.make_node(names[(i + 1) % len(names)], ["a"], ["b"], domain="mine")],
+            opset,
         )
         for i, name in enumerate(names)
     ]

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,8 @@ def model(
     initializers = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
     graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
     more.setdefault("opset_imports", [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)])
-    return helper.make_model(graph, ir_version=9, producer_name="vonk tests", **more)
+    made: onnx.ModelProto = helper.make_model(graph, ir_version=9, producer_name="vonk tests", **more)
+    return made
 
 
 def node(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
@@ -58,7 +61,7 @@ def mlp(sizes: tuple[int, ...] = (4, 8, 3), seed: int = 1) -> onnx.ModelProto:
     """x [n, sizes[0]] -> MatMul, Add, Relu ... -> y [n, sizes[-1]]."""
     rng = np.random.default_rng(seed)
     nodes, weights, last = [], {}, "x"
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:])):
+    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
         is_last = i == len(sizes) - 2
         weights[f"w{i}"] = (rng.standard_normal((a, b)) / np.sqrt(a)).astype(np.float32)
         weights[f"b{i}"] = rng.standard_normal(b).astype(np.float32)
@@ -93,7 +96,9 @@ def gather(rows: int = 10) -> onnx.ModelProto:
 def chain(depth: int, width: int) -> onnx.ModelProto:
     """x [n, width] times the same matrix, depth times: a run that takes long."""
     matrix = (np.eye(width) + 1e-3).astype(np.float32)
-    nodes = [node("MatMul", [f"h{i}" if i else "x", "w"], ["y" if i == depth - 1 else f"h{i + 1}"]) for i in range(depth)]
+    nodes = [
+        node("MatMul", [f"h{i}" if i else "x", "w"], ["y" if i == depth - 1 else f"h{i + 1}"]) for i in range(depth)
+    ]
     return model(nodes, [value("x", ["n", width])], [value("y", ["n", width])], {"w": matrix})
 
 
@@ -108,7 +113,7 @@ def constant_output() -> onnx.ModelProto:
 
 
 #: what the C tests need
-COMMITTED = {
+COMMITTED: dict[str, Callable[[], onnx.ModelProto]] = {
     "mlp.onnx": mlp,
     "two_sided.onnx": two_sided,
     "gather.onnx": gather,
@@ -120,6 +125,7 @@ COMMITTED = {
 
 
 def main(folder: Path) -> None:
+    """Writes COMMITTED."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in COMMITTED.items():
         (folder / name).write_bytes(make().SerializeToString(deterministic=True))

@@ -1,7 +1,7 @@
 """Opens every path of standard input with a plug-in, and prints one JSON line for each as it goes.
 
-`python open_all.py PLUGIN KEY=LIBRARY`: a process of its own, so that a crash is one line too few. A model that opens is
-also run on a few rows of zeros where its inputs allow that.
+`python open_all.py PLUGIN KEY=LIBRARY`: a process of its own, so that a crash is one line too few. A model that opens
+is also run on a few rows of zeros where its inputs allow that.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 import sys
 
 import numpy as np
-from abi import BYTES, DTYPES, Failure, Plugin
+
+from abi import BYTES, DTYPES, Plugin, PluginError
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
                     session.run(*[np.zeros(s, DTYPES[io.dtype]) for s, io in zip(shapes, model.inputs, strict=True)])
                     session.close()
             model.close()
-        except Failure as failure:
+        except PluginError as failure:
             answer |= {"status": failure.status, "message": str(failure)}
         print(json.dumps(answer), flush=True)
 

@@ -23,9 +23,10 @@ from onnx import TensorProto, external_data_helper, helper
 TOOLS = Path(__file__).resolve().parent.parent / "onnx"
 sys.path.insert(0, str(TOOLS))
 
-import abi  # noqa: E402
 import make_hostile  # noqa: E402
 import models  # noqa: E402
+
+import abi  # noqa: E402
 
 
 def find_plugin() -> Path:
@@ -65,6 +66,33 @@ def same_bits(a: NDArray[Any] | None, b: NDArray[Any]) -> bool:
     return a is not None and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
+@pytest.mark.parametrize("how", ["loaded", "variable"])
+def test_library_is_found_without_a_record(how: str) -> None:
+    """A copy that is already in the process, else the one VONK_ONNXRUNTIME_LIBRARY names."""
+    code = (
+        "import sys, ctypes, abi\n"
+        f"library = ctypes.CDLL(sys.argv[2]) if {how == 'loaded'} else None\n"
+        "print(abi.Plugin(sys.argv[1], {}).runtime()[1])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    environment.pop("VONK_ONNXRUNTIME_LIBRARY", None)
+    if how == "variable":
+        environment["VONK_ONNXRUNTIME_LIBRARY"] = str(find_library())
+    command = [sys.executable, "-c", code, str(find_plugin()), str(find_library())]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout.strip(), done.stderr) == (str(find_library().resolve()), "")
+
+
+def test_library_that_is_no_onnx_runtime_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.so").write_bytes(b"no library")
+    code = "import sys, abi\nabi.Plugin(sys.argv[1], {}).runtime()"
+    command = [sys.executable, "-c", code, str(find_plugin())]
+    environment = {**os.environ, "PYTHONPATH": str(TOOLS), "VONK_ONNXRUNTIME_LIBRARY": str(tmp_path / "x.so")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert f"ONNX Runtime: VONK_ONNXRUNTIME_LIBRARY says '{tmp_path}/x.so': " in done.stderr
+    assert "pip install onnxruntime" in done.stderr
+
+
 def test_mlp_gives_the_bits_of_onnx_runtime(plugin: abi.Plugin, tmp_path: Path) -> None:
     path = save(models.mlp((784, 512, 10)), tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((256, 784)).astype(np.float32)
@@ -85,9 +113,15 @@ def test_mlp_gives_the_bits_of_onnx_runtime(plugin: abi.Plugin, tmp_path: Path) 
 
 def test_convolution_agrees_with_onnx_runtime(plugin: abi.Plugin, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    weights = {"k": rng.standard_normal((8, 3, 3, 3)).astype(np.float32), "b": rng.standard_normal(8).astype(np.float32)}
+    weights = {
+        "k": rng.standard_normal((8, 3, 3, 3)).astype(np.float32),
+        "b": rng.standard_normal(8).astype(np.float32),
+    }
     built = models.model(
-        [models.node("Conv", ["x", "k", "b"], ["c"], pads=[1, 1, 1, 1]), models.node("GlobalAveragePool", ["c"], ["y"])],
+        [
+            models.node("Conv", ["x", "k", "b"], ["c"], pads=[1, 1, 1, 1]),
+            models.node("GlobalAveragePool", ["c"], ["y"]),
+        ],
         [models.value("x", ["n", 3, 16, 16])],
         [models.value("y", ["n", 8, 1, 1])],
         weights,
@@ -175,7 +209,10 @@ def test_parameters_are_counted_wherever_they_are(plugin: abi.Plugin, tmp_path: 
     )  # fmt: skip
     other = helper.make_graph([models.node("Identity", ["x"], ["e"])], "else", [], [models.value("e", ["n", 5])])
     built = models.model(
-        [models.node("If", ["c"], ["i"], then_branch=inner, else_branch=other), models.node("Reshape", ["i", "to"], ["y"])],
+        [
+            models.node("If", ["c"], ["i"], then_branch=inner, else_branch=other),
+            models.node("Reshape", ["i", "to"], ["y"]),
+        ],
         [models.value("x", ["n", 5]), models.value("c", [1], TensorProto.BOOL)],
         [models.value("y", ["n", 5])],
         {"to": np.array([-1, 5], np.int64), "unused_half": np.ones((2, 3), np.float16)},
@@ -183,6 +220,28 @@ def test_parameters_are_counted_wherever_they_are(plugin: abi.Plugin, tmp_path: 
     model = plugin.open(save(built, tmp_path / "m.onnx"))
     assert model.info.n_params == 5 + 6  # the shape is no trained number
     assert model.info.weight_bytes == 5 * 4 + 6 * 2 + 2 * 8
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_functions_in_the_file_are_run(plugin: abi.Plugin, tmp_path: Path, depth: int) -> None:
+    """Functions that call the next one ten times, 10 ** depth nodes in all."""
+    path = save(make_hostile.exploding_functions(depth), tmp_path / "m.onnx")
+    x = np.array([[-1, 2, -3, 4]], np.float32)
+    (found,) = plugin.open(path).session().run(x)
+    assert found is not None and found.tolist() == [[0, 2, 0, 4]]
+
+
+def test_weights_in_every_place_are_used(plugin: abi.Plugin, tmp_path: Path) -> None:
+    """What the hostile models hide a location in, with the data inside or properly beside."""
+    (tmp_path / "w.bin").write_bytes(np.array([1, 2, 3, 4], np.float32).tobytes())
+    x = np.ones((1, 4), np.float32)
+    for place in ("initializer", "constant", "function"):
+        build = make_hostile.PLACES[place]
+        inside = onnx.numpy_helper.from_array(np.array([1, 2, 3, 4], np.float32), "w")
+        beside = make_hostile.external("w.bin")
+        for tensor in (inside, beside) if place == "initializer" else (inside,):
+            (found,) = plugin.open(save(build(tensor), tmp_path / f"{place}.onnx")).session().run(x)
+            assert found is not None and found.tolist() == [[2, 3, 4, 5]], place
 
 
 @pytest.mark.parametrize("shared", ["0", "1"])
@@ -266,7 +325,7 @@ def test_output_that_is_no_tensor_is_hidden(plugin: abi.Plugin, tmp_path: Path) 
     (label,) = model.session().run(np.array([[0, 9, 1], [5, 0, 0]], np.float32))
     assert label is not None and label.tolist() == [1, 0]
     del built.graph.node[0], built.graph.output[0]
-    with pytest.raises(abi.Failure, match="'maps': is a sequence") as failure:
+    with pytest.raises(abi.PluginError, match="'maps': is a sequence") as failure:
         plugin.open(save(built, tmp_path / "none.onnx"))
     assert failure.value.code == abi.UNSUPPORTED
 
@@ -278,7 +337,7 @@ def test_input_that_is_no_tensor_is_refused(plugin: abi.Plugin, tmp_path: Path) 
         [helper.make_value_info("s", kind)],
         [models.value("y", [], TensorProto.INT64)],
     )
-    with pytest.raises(abi.Failure, match="input 's': is a sequence: vonk has tensors only") as failure:
+    with pytest.raises(abi.PluginError, match="input 's': is a sequence: vonk has tensors only") as failure:
         plugin.open(save(built, tmp_path / "m.onnx"))
     assert failure.value.code == abi.UNSUPPORTED
 
@@ -289,16 +348,18 @@ def test_fixed_batch_is_told_and_kept(plugin: abi.Plugin, tmp_path: Path) -> Non
     session = model.session()
     (found,) = session.run(np.ones((4, 3), np.float32))
     assert found is not None and found.shape == (4, 3)
-    with pytest.raises(abi.Failure, match=r"input 'x': has shape \[5, 3\]: the model wants \[4, 3\]"):
+    with pytest.raises(abi.PluginError, match=r"input 'x': has shape \[5, 3\]: the model wants \[4, 3\]"):
         session.run(np.ones((5, 3), np.float32))
 
 
 def test_rank_beyond_eight_is_refused(plugin: abi.Plugin, tmp_path: Path) -> None:
     path = save(models.identity(models.F32, [1] * 9), tmp_path / "m.onnx")
-    with pytest.raises(abi.Failure, match="'x': has 9 dimensions: at most 8 are possible"):
+    with pytest.raises(abi.PluginError, match="'x': has 9 dimensions: at most 8 are possible"):
         plugin.open(path)
-    (found,) = plugin.open(save(models.identity(models.F32, ["n", *[1] * 7]), tmp_path / "8.onnx")).session().run(
-        np.ones((2, *[1] * 7), np.float32)
+    (found,) = (
+        plugin.open(save(models.identity(models.F32, ["n", *[1] * 7]), tmp_path / "8.onnx"))
+        .session()
+        .run(np.ones((2, *[1] * 7), np.float32))
     )
     assert found is not None and found.shape == (2, *[1] * 7)
 
@@ -326,9 +387,9 @@ def test_options_are_checked(plugin: abi.Plugin, tmp_path: Path) -> None:
         (found,) = plugin.open(path, graph_optimization=level).session().run(x)
         assert found is not None
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-    with pytest.raises(abi.Failure, match="graph_optimization='fast': disable, basic, extended and all are possible"):
+    with pytest.raises(abi.PluginError, match="'fast': disable, basic, extended and all are possible"):
         plugin.open(path, graph_optimization="fast")
-    with pytest.raises(abi.Failure, match="shared_weights='yes': 0 and 1 are possible"):
+    with pytest.raises(abi.PluginError, match="shared_weights='yes': 0 and 1 are possible"):
         plugin.open(path, shared_weights="yes")
 
 
@@ -386,7 +447,9 @@ class Watch:
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[make_hostile.Case], dict[str, Any], Watch]]:
+def hostile(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[list[make_hostile.Case], dict[str, Any], Watch]]:
     """The corpus, and what a process of its own answered to each file."""
     folder = tmp_path_factory.mktemp("hostile")
     cases = make_hostile.make_all(folder)
@@ -404,7 +467,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[mak
     yield cases, answers, watch
 
 
-def test_every_hostile_file_gives_one_clear_error(hostile: tuple[list[make_hostile.Case], dict[str, Any], Watch]) -> None:
+def test_every_hostile_file_gives_one_clear_error(
+    hostile: tuple[list[make_hostile.Case], dict[str, Any], Watch],
+) -> None:
     cases, answers, _ = hostile
     assert len(cases) >= 90
     for case in cases:
@@ -441,7 +506,9 @@ def test_broken_bytes_never_crash(tmp_path: Path) -> None:
             path.write_bytes(bad)
             paths.append(str(path))
     command = [sys.executable, str(TOOLS / "open_all.py"), str(find_plugin()), f"onnxruntime={find_library()}"]
-    done = subprocess.run(command, input="\n".join(paths) + "\n", capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, input="\n".join(paths) + "\n", capture_output=True, text=True, timeout=300, check=False
+    )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, f"ended with {done.returncode} at {paths[len(answers) :][:1]}: {done.stderr[-2000:]}"
     assert [answer["path"] for answer in answers] == paths

@@ -528,7 +528,7 @@ static void a_long_run_is_cancelled_within_a_second(void **state) {
   /* One that was asked before never starts; the session still works. */
   assert_int_equal(run_one(it, &in, &out, &cancel, &error), VONK_CANCELLED);
   in.shape = (const int64_t[]){3, 24};
-  in.nbytes = 3 * 24 * sizeof(float);
+  in.nbytes = sizeof(float[3][24]);
   assert_ok(run_one(it, &in, &out, NULL, err));
   assert_int_equal(out.shape[0], 3);
   out.release(&out);
