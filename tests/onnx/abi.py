@@ -138,6 +138,8 @@ class Plugin:
 
     def __init__(self, path: Path | str, config: dict[str, str]) -> None:
         self.logged: list[tuple[int, str]] = []
+        self.fail_at = 0  # the n-th allocation from now on fails; 0: none
+        self.n_held = 0  # blocks that are not freed yet
         self.cancels: dict[int, Cancel] = {}
         self.libc = c.CDLL(None)
         self.libc.malloc.restype = c.c_void_p
@@ -146,8 +148,8 @@ class Plugin:
         self.config = {key: c.create_string_buffer(value.encode()) for key, value in config.items()}
         self.host = Host(
             struct_size=c.sizeof(Host),
-            alloc=ALLOC(lambda ctx, size, align: self.libc.malloc(size or 1)),
-            free=FREE(lambda ctx, pointer: self.libc.free(pointer)),
+            alloc=ALLOC(self._alloc),
+            free=FREE(self._free),
             log=LOG(lambda ctx, level, where, text: self.logged.append((level, text.decode()))),
             config=CONFIG(self._config),
             watch_cancel=WATCH(self._watch),
@@ -158,6 +160,17 @@ class Plugin:
         self.table = Table(struct_size=c.sizeof(Table))
         error = Error(struct_size=c.sizeof(Error))
         check(entry(c.byref(self.host), c.byref(self.table), c.byref(error)), error)
+
+    def _alloc(self, ctx: Any, size: int, align: int) -> int | None:
+        self.fail_at -= 1
+        if self.fail_at == 0:
+            return None
+        self.n_held += 1
+        return int(self.libc.malloc(size or 1))
+
+    def _free(self, ctx: Any, pointer: int | None) -> None:
+        self.n_held -= bool(pointer)
+        self.libc.free(pointer)
 
     def _config(self, ctx: Any, key: bytes) -> int | None:
         found = self.config.get(key.decode())

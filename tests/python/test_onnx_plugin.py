@@ -426,6 +426,25 @@ def test_models_open_and_close_while_others_run(plugin: abi.Plugin, tmp_path: Pa
     assert not faults
 
 
+def test_running_out_of_memory_is_an_error_and_leaks_nothing(tmp_path: Path) -> None:
+    """The n-th allocation fails, for every n, in opening and running models of all kinds of outputs."""
+    built = models.mlp()
+    built.metadata_props.add(key="a", value="b")
+    paths = [save(built, tmp_path / "m.onnx"), save(models.identity(TensorProto.STRING), tmp_path / "s.onnx"),
+             save(make_hostile.exploding_functions(2), tmp_path / "f.onnx")]  # fmt: skip
+    command = [
+        sys.executable,
+        str(TOOLS / "out_of_memory.py"),
+        str(find_plugin()),
+        str(find_library()),
+        *map(str, paths),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    failed, opened = map(int, done.stdout.split())
+    assert (failed >= 50, opened) == (True, 3), done.stdout
+
+
 # --- hostile files --------------------------------------------------------------------------------------------------
 
 IN_OPEN, IN_ACCESS, IN_NONBLOCK = 0x20, 0x1, 0o4000
