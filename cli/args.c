@@ -12,9 +12,7 @@
 
 #include "cli/cli.h"
 
-/* --- what was probably meant
- * -----------------------------------------------------------------------------------------
- */
+/* --- what was probably meant --- */
 
 enum { MAX_WORD = 40 };
 
@@ -86,9 +84,7 @@ static vonk_status unknown_option(const vonk_cli_command *command, const char *w
   return vonk_fail(err, VONK_INVALID, "%.*s: unknown option", (int)length, word);
 }
 
-/* --- parsing
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- parsing --- */
 
 typedef struct words {
   char **argv;
@@ -219,9 +215,7 @@ void vonk_cli_args_clear(vonk_cli_args *args) {
   memset(args, 0, sizeof(*args));
 }
 
-/* --- values
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- values --- */
 
 /* name: of the option, or its letter where it has no name. */
 static bool is_option(const vonk_cli_option *o, const char *name) {
@@ -331,9 +325,7 @@ vonk_status vonk_cli_pair(const char *option, const char *text, const char *want
   return VONK_OK;
 }
 
-/* --- options of the model
- * --------------------------------------------------------------------------------------------
- */
+/* --- options of the model --- */
 
 vonk_status vonk_cli_model_options_read(const vonk_cli_args *args,
                                         vonk_cli_model_options *out, vonk_error *err) {

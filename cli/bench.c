@@ -32,9 +32,7 @@ typedef struct bench {
   double seconds;
 } bench;
 
-/* --- measuring
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- measuring --- */
 
 static vonk_status vonk_pass(const bench *b, vonk_error *err) {
   struct ArrowArray out;
@@ -83,9 +81,7 @@ static double median(const pass *passes, size_t n, bool is_cpu) {
   return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2.0;
 }
 
-/* --- printing
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- printing --- */
 
 typedef struct figures {
   double rate, cpu_us; /* rows a second, microseconds a row */
@@ -131,9 +127,7 @@ static void print_json(const bench *b, const measured *m) {
   json_decref(root);
 }
 
-/* --- the command
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static vonk_status prepare(const vonk_cli_args *args, bench *b, int64_t n_rows,
                            int64_t batch_rows, vonk_error *err) {

@@ -13,9 +13,7 @@
 
 enum { FREE_DIMENSION = 8 };
 
-/* --- shapes
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- shapes --- */
 
 static vonk_status shape_input(const vonk_io *io, int64_t n_rows,
                                vonk_cli_bench_input *in, vonk_error *err) {
@@ -58,9 +56,7 @@ static vonk_status pack_bools(vonk_cli_bench_rows *rows, vonk_error *err) {
   return VONK_OK;
 }
 
-/* --- made values
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- made values --- */
 
 static uint64_t next_random(uint64_t *state) { /* splitmix64 */
   uint64_t z = (*state += UINT64_C(0x9E3779B97F4A7C15));
@@ -112,9 +108,7 @@ void vonk_cli_bench_clear(vonk_cli_bench_rows *rows) {
   memset(rows, 0, sizeof(*rows));
 }
 
-/* --- read values
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- read values --- */
 
 /* CAST("pixels" AS FLOAT[28][28]) */
 static void add_input(const vonk_io *io, const char *column, vonk_cli_sql *sql) {
@@ -242,9 +236,7 @@ vonk_status vonk_cli_bench_read(const vonk_cli_args *args, const vonk_model_summ
   return VONK_OK;
 }
 
-/* --- Arrow
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Arrow --- */
 
 static vonk_status column_schema(const vonk_cli_bench_input *in, struct ArrowSchema *out,
                                  vonk_error *err) {

@@ -25,9 +25,7 @@ typedef struct vonk_cli_exit {
 } vonk_cli_exit;
 extern const vonk_cli_exit vonk_cli_exits[]; /* ends with meaning NULL */
 
-/* --- commands (commands.c)
- * ----------------------------------------------------------------------------------------
- */
+/* --- commands (commands.c) --- */
 
 typedef struct vonk_cli_option {
   const char *name;  /* without the dashes; NULL = only a letter */
@@ -65,9 +63,7 @@ int vonk_cli_help(const struct vonk_cli_args *);
 /* Prints the help of a command; the exit code. */
 int vonk_cli_help_about(const char *name);
 
-/* --- arguments (args.c)
- * -------------------------------------------------------------------------------------------
- */
+/* --- arguments (args.c) --- */
 
 typedef struct vonk_cli_given {
   const vonk_cli_option *option;
@@ -113,9 +109,7 @@ vonk_status vonk_cli_pair(const char *option, const char *text, const char *want
 /* The word closest to `word`, NULL if none is close. */
 const char *vonk_cli_closest(const char *word, const char *const *words, size_t n);
 
-/* --- messages (message.c)
- * -----------------------------------------------------------------------------------------
- */
+/* --- messages (message.c) --- */
 
 /* "vonk run: ..." on stderr. */
 void vonk_cli_complain(const char *command, const char *format, ...)
@@ -132,9 +126,7 @@ const char *vonk_cli_duration(double seconds, char out[32]);
 /* "pixels: float32[N, 784]" */
 void vonk_cli_tensor(const vonk_io *io, vonk_text *out);
 
-/* --- shared by commands
- * -------------------------------------------------------------------------------------------
- */
+/* --- shared by commands --- */
 
 /* --device, --option k=v, --plugin: the options of vonk_model_open. */
 typedef struct vonk_cli_model_options {

@@ -37,7 +37,7 @@ int64_t trial_rows(const trial *t, int64_t rows) {
   return rows;
 }
 
-/* --- memory that shows mistakes ----------------------------------------------------- */
+/* --- memory that shows mistakes --- */
 
 /* nbytes bytes: at a multiple of 64; or at one of size only; or at the end of a page,
  * with a page that cannot be touched behind it. */
@@ -66,7 +66,7 @@ static void protect(trial *t, uint8_t *data, size_t nbytes, trial_memory memory)
   EXPECT(t, mprotect(start, used, PROT_READ) == 0, "mprotect failed");
 }
 
-/* --- made-up values ----------------------------------------------------------------- */
+/* --- made-up values --- */
 
 static uint32_t mix(size_t input, size_t element) {
   uint64_t x =
@@ -167,7 +167,7 @@ void trial_make_batch(trial *t, int64_t rows, trial_memory memory, trial_batch *
   }
 }
 
-/* --- runs --------------------------------------------------------------------------- */
+/* --- runs --- */
 
 vonk_status trial_run(trial *t, vonk_plugin_session *session, trial_batch *batch,
                       vonk_cancel *cancel, vonk_error *err) {

@@ -125,8 +125,7 @@ void check_runtime(trial *t) {
          "the second call tells something else than the first");
 }
 
-/* --- what is no model ----------------------------------------------------------------
- */
+/* --- what is no model --- */
 
 static void expect_refusal(trial *t, const char *path, const vonk_kv *options, size_t n,
                            const char *what) {

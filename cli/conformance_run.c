@@ -23,7 +23,7 @@ static trial_batch *reference(trial *t, vonk_plugin_session *session) {
   return batch;
 }
 
-/* --- the model ---------------------------------------------------------------------- */
+/* --- the model --- */
 
 static void expect_io(trial *t, int32_t is_output, uint32_t i) {
   const vonk_io *io = is_output ? &t->outputs[i] : &t->inputs[i];
@@ -88,7 +88,7 @@ void check_model(trial *t) {
   t->api.release_model(t->opened);
 }
 
-/* --- runs --------------------------------------------------------------------------- */
+/* --- runs --- */
 
 void check_run(trial *t) {
   trial_open(t);
@@ -161,7 +161,7 @@ void check_threads(trial *t) {
   }
 }
 
-/* --- places for outputs ------------------------------------------------------------- */
+/* --- places for outputs --- */
 
 /* Whether the host could know the output's shape before the run. */
 static bool can_be_placed(const vonk_io *io) {
@@ -283,7 +283,7 @@ void check_unwanted(trial *t) {
   }
 }
 
-/* --- inputs ------------------------------------------------------------------------- */
+/* --- inputs --- */
 
 static void compare_memory(trial *t, trial_memory memory, const char *what) {
   trial_open(t);
@@ -302,7 +302,7 @@ void check_read_only(trial *t) {
   compare_memory(t, TRIAL_READ_ONLY, "when inputs cannot be written");
 }
 
-/* --- lifetimes ---------------------------------------------------------------------- */
+/* --- lifetimes --- */
 
 static void *duplicate(trial *t, const void *bytes, size_t nbytes) {
   void *copy = malloc(nbytes == 0 ? 1 : nbytes);
@@ -339,7 +339,7 @@ void check_lifetimes(trial *t) {
   t->api.release_model(t->opened);
 }
 
-/* --- requests to stop --------------------------------------------------------------- */
+/* --- requests to stop --- */
 
 static void *fire_soon(void *arg) {
   nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);

@@ -37,8 +37,7 @@ static void use_plugin(trial *t, void (*between)(trial *, const char *when)) {
   between(t, "running a model");
 }
 
-/* --- floating-point mode --------------------------------------------------------------
- */
+/* --- floating-point mode --- */
 
 static struct {
   int rounding;
@@ -82,8 +81,7 @@ void check_float_mode(trial *t) {
   use_plugin(t, compare_float);
 }
 
-/* --- signal handlers, locale, folder ---------------------------------------------------
- */
+/* --- signal handlers, locale, folder --- */
 
 enum { N_SIGNALS = 32 };
 static struct sigaction signals_before[N_SIGNALS];
@@ -139,7 +137,7 @@ void check_locale(trial *t) {
   use_plugin(t, compare_locale);
 }
 
-/* --- output, processes, files ------------------------------------------------------- */
+/* --- output, processes, files --- */
 
 static void expect_no_output(trial *t, const char *when) {
   char text[256];
@@ -221,7 +219,7 @@ void check_folder(trial *t) {
   use_plugin(t, compare_files);
 }
 
-/* --- memory ------------------------------------------------------------------------- */
+/* --- memory --- */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { MEASURES_RSS = 0 }; /* the sanitizer's own memory grows */

@@ -107,9 +107,7 @@ vonk_status vonk_cli_database_open(duckdb_database *out, vonk_error *err) {
   return status;
 }
 
-/* --- SQL text
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- SQL text --- */
 
 static void add_bytes(vonk_cli_sql *sql, const char *bytes, size_t n) {
   if (sql->status == VONK_OK) {
@@ -159,9 +157,7 @@ const char *vonk_cli_sql_get(const vonk_cli_sql *sql) {
 
 void vonk_cli_sql_release(vonk_cli_sql *sql) { vonk_buffer_release(&sql->buffer); }
 
-/* --- messages
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- messages --- */
 
 vonk_status vonk_cli_duckdb_code(const char *message) {
   static const char conversion[] = "Conversion Error";

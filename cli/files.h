@@ -20,9 +20,7 @@ vonk_cli_format vonk_cli_format_of(const char *path, const char **compression);
 vonk_status vonk_cli_format_parse(const char *option, const char *text,
                                   vonk_cli_format *out, vonk_error *err);
 
-/* --- inputs (source.c)
- * --------------------------------------------------------------------------------------------
- */
+/* --- inputs (source.c) --- */
 
 typedef struct vonk_cli_file {
   char *path;
@@ -49,9 +47,7 @@ void vonk_cli_source_close(vonk_cli_source *);
 /* How many rows there are, -1 where only reading would tell. */
 int64_t vonk_cli_source_count(const vonk_cli_source *, duckdb_connection connection);
 
-/* --- the output (target.c)
- * ----------------------------------------------------------------------------------------
- */
+/* --- the output (target.c) --- */
 
 typedef struct vonk_cli_target {
   char *final; /* where the file is to be, links resolved; NULL = the standard output */

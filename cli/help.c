@@ -12,9 +12,7 @@
 
 enum { WIDTH = 88, LEAST_WIDTH = 40, OPTION_INDENT = 6 };
 
-/* --- for a terminal
- * --------------------------------------------------------------------------------------------------
- */
+/* --- for a terminal --- */
 
 static size_t terminal_width(void) {
   struct winsize size;
@@ -124,9 +122,7 @@ static void print_overview(void) {
       "'vonk help COMMAND' explains a command, 'vonk --version' prints the version.\n");
 }
 
-/* --- for man
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- for man --- */
 
 /* Text with what troff would take for its own escaped. */
 static void man_text(const char *text) {
@@ -221,9 +217,7 @@ static void print_man(void) {
   }
 }
 
-/* --- the command
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static int unknown_command(const char *name) {
   enum { MAX_COMMANDS = 16 };

@@ -5,9 +5,7 @@
 
 #include "cli/cli.h"
 
-/* --- for people
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- for people --- */
 
 static void print_tensors(const char *title, const vonk_io *const *ios, uint32_t n) {
   for (uint32_t i = 0; i < n; i++) {
@@ -69,9 +67,7 @@ static void print_summary(const vonk_model_summary *s, const char *digest) {
   (void)printf("vonk run %s ROWS.parquet -o PREDICTIONS.parquet\n", s->path);
 }
 
-/* --- for scripts
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- for scripts --- */
 
 static json_t *json_text(const char *text) {
   if (text == NULL) {
@@ -131,9 +127,7 @@ static json_t *json_summary(const vonk_model_summary *s, const char *digest) {
   return root;
 }
 
-/* --- the command
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static vonk_status inspect(const vonk_cli_args *args, const vonk_model *model,
                            vonk_error *err) {

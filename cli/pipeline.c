@@ -3,11 +3,12 @@
  * How it works. Batches (chunks of DuckDB, up to 2,048 rows) stand in a ring in the order
  * of the rows. Three kinds of work are done on them: reading the next one (one thread at
  * a time, for a result has one end), predicting a piece of one (any number of threads),
- * and taking the oldest one, when all its pieces are done, to be written (one thread, the
- * caller of vonk_cli_pipeline_next). No thread belongs to one kind: whoever is free takes
- * what there is to do, reading first, so that there is work for the others, up to a bound
- * on the batches and bytes in the ring. So two threads share decoding and inference
- * evenly whatever each costs, and memory does not grow with the input.
+ * and taking the oldest one, when all its pieces are done, to be written (the main
+ * thread, which calls vonk_cli_pipeline_next). No thread is idle while there is work of a
+ * kind that it may do: the main thread reads ahead as far as the others need and predicts
+ * otherwise, the others predict, and read when nothing is left to predict. So two threads
+ * share decoding and inference evenly whatever each costs. The batches and bytes in the
+ * ring are bounded, so memory does not grow with the input.
  *
  * One mutex guards the ring's state; it is held only to choose work and to note that it
  * is done. A batch that fails keeps its error until its turn to be written comes, so that
@@ -29,6 +30,7 @@ struct vonk_cli_pipeline {
   duckdb_result *result;
   const char *source;
   uint32_t n_threads;
+  int enough;   /* pieces that keep the other threads busy while one reads */
   int64_t step; /* rows of a micro-batch: pieces are whole numbers of them */
 
   pthread_mutex_t mutex;
@@ -39,6 +41,7 @@ struct vonk_cli_pipeline {
                           [head, tail) are in the ring */
   uint64_t predicting; /* number of the oldest batch with a piece that nobody has taken */
   uint64_t ring_bytes;
+  int n_waiting;  /* pieces that nobody has taken */
   int64_t n_rows; /* read so far */
   bool is_reading, at_end, is_stopped;
   bool holds_head; /* the head batch is with the caller of next */
@@ -54,9 +57,7 @@ static vonk_cli_batch *batch_at(vonk_cli_pipeline *p, uint64_t number) {
   return &p->ring[number % p->capacity];
 }
 
-/* --- one batch
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- one batch --- */
 
 static void release_rows(struct ArrowArray *rows) {
   for (int64_t i = 0; i < rows->n_children; i++) {
@@ -126,9 +127,7 @@ static vonk_status fill_batch(const vonk_cli_pipeline *p, vonk_cli_batch *b,
   return view_rows(plan, b, err);
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 /* The next chunk with rows into *b; *b->chunk is NULL at the end. Without the mutex. */
 static vonk_status fetch(vonk_cli_pipeline *p, vonk_cli_batch *b, vonk_error *err) {
@@ -169,14 +168,13 @@ static void read_batch(vonk_cli_pipeline *p) {
     batch.first_row = p->n_rows;
     p->n_rows += batch.n_rows;
     p->ring_bytes += batch.nbytes;
+    p->n_waiting += batch.n_pieces;
     *batch_at(p, p->tail++) = batch;
   }
   pthread_cond_broadcast(&p->changed);
 }
 
-/* --- predicting
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- predicting --- */
 
 static void release_nothing(struct ArrowArray *array) { array->release = NULL; }
 
@@ -201,6 +199,7 @@ static vonk_status predict_piece(const vonk_cli_pipeline *p, const vonk_cli_batc
 static void predict_next(vonk_cli_pipeline *p) {
   vonk_cli_batch *b = batch_at(p, p->predicting);
   int piece = b->next_piece++;
+  p->n_waiting--;
   p->predicting += b->next_piece == b->n_pieces;
   pthread_mutex_unlock(&p->mutex);
   uint64_t start = vonk_clock_ns();
@@ -223,9 +222,7 @@ static void predict_next(vonk_cli_pipeline *p) {
   }
 }
 
-/* --- choosing work
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- choosing work --- */
 
 static bool may_read(const vonk_cli_pipeline *p) {
   if (p->is_reading || p->at_end || p->is_stopped || p->tail - p->head >= p->capacity) {
@@ -234,11 +231,14 @@ static bool may_read(const vonk_cli_pipeline *p) {
   return p->tail == p->head || p->ring_bytes < RING_BYTES;
 }
 
-/* Does one thing, if there is one to do. With the mutex held, given up meanwhile. */
-static bool work_once(vonk_cli_pipeline *p) {
-  bool has_piece = p->predicting < p->tail;
-  /* Alone, a batch is predicted while it is still in the cache. */
-  if (may_read(p) && (p->n_threads > 1 || !has_piece)) {
+/* Does one thing, if there is one to do. With the mutex held, given up meanwhile. Reading
+ * is the main thread's, so that the memory of chunks is allocated and freed by one thread
+ * and stays warm, unless that is busy writing while there is nothing else to do. It reads
+ * on until the others have enough: about two batches each. Alone, it predicts a batch at
+ * once, while it is in the cache. */
+static bool work_once(vonk_cli_pipeline *p, bool is_main) {
+  bool has_piece = p->n_waiting > 0;
+  if (may_read(p) && (!has_piece || (is_main && p->n_waiting < p->enough))) {
     read_batch(p);
     return true;
   }
@@ -263,7 +263,7 @@ static void *run_worker(void *arg) {
   vonk_cli_pipeline *p = arg;
   pthread_mutex_lock(&p->mutex);
   while (!is_drained(p)) {
-    if (!work_once(p)) {
+    if (!work_once(p, false)) {
       wait_for_change(p);
     }
   }
@@ -271,9 +271,7 @@ static void *run_worker(void *arg) {
   return NULL;
 }
 
-/* --- the interface
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- the interface --- */
 
 vonk_status vonk_cli_pipeline_create(const vonk_cli_plan *plan, duckdb_result *result,
                                      const char *source, uint32_t n_threads,
@@ -286,6 +284,7 @@ vonk_status vonk_cli_pipeline_create(const vonk_cli_plan *plan, duckdb_result *r
   p->n_threads = n_threads > MAX_THREADS ? MAX_THREADS : n_threads;
   p->step = vonk_predictor_batch_rows(plan->predictor);
   p->step = p->step < 1 ? 1 : p->step;
+  p->enough = (int)(4 * p->n_threads * (p->n_threads - 1));
   p->capacity = 2 * p->n_threads + LEAST_RING;
   vonk_status status = vonk_new(p->capacity, sizeof(*p->ring), &p->ring, err);
   if (status != VONK_OK) {
@@ -382,7 +381,7 @@ vonk_status vonk_cli_pipeline_next(vonk_cli_pipeline *p, vonk_cli_batch **out,
       vonk_error_copy(err, status == VONK_OK ? NULL : &p->read_error);
       break;
     }
-    if (!work_once(p)) {
+    if (!work_once(p, true)) {
       wait_for_change(p);
     }
   }

@@ -13,9 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* --- columns
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- columns --- */
 
 static size_t count_casts(const vonk_cli_mapping *mappings, size_t n) {
   size_t casts = 0;
@@ -140,9 +138,7 @@ static vonk_status no_such_column(const vonk_cli_plan *plan, const char *what,
                    name, list.data);
 }
 
-/* --- what is kept
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- what is kept --- */
 
 static vonk_status keep_column(vonk_cli_plan *plan, const char *name, vonk_error *err) {
   size_t i;
@@ -191,8 +187,7 @@ static vonk_status keep_columns(const char *list, vonk_cli_plan *plan, vonk_erro
   return VONK_OK;
 }
 
-/* --- the schema that the predictor is offered
- * -------------------------------------------------------------------------- */
+/* --- the schema that the predictor is offered --- */
 
 static void release_offer(struct ArrowSchema *offer) {
   for (int64_t i = 0; i < offer->n_children; i++) {
@@ -259,9 +254,7 @@ static vonk_status offer_columns(const vonk_cli_plan_request *r,
   return VONK_OK;
 }
 
-/* --- binding
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- binding --- */
 
 /* Adds the columns that the predictor reads to the SELECT. */
 static void select_read(vonk_cli_plan *plan, const size_t *offered) {
@@ -369,9 +362,7 @@ static vonk_status bind_model(const vonk_cli_plan_request *r,
   return status;
 }
 
-/* --- the output
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the output --- */
 
 /* Is there a kept column of that name, as SQL compares names? */
 static bool is_kept(const vonk_cli_plan *plan, const char *name) {

@@ -6,8 +6,7 @@
 #include "cli/cli.h"
 #include "cli/files.h"
 
-/* --- the map of --input (inputs.c)
- * -------------------------------------------------------------------------------- */
+/* --- the map of --input (inputs.c) --- */
 
 /* One --input: tensor=part,part,... */
 typedef struct vonk_cli_part {
@@ -26,7 +25,7 @@ vonk_status vonk_cli_mappings_read(const vonk_cli_args *, vonk_cli_mapping **out
                                    size_t *n, vonk_error *err);
 void vonk_cli_mappings_release(vonk_cli_mapping *, size_t n);
 
-/* --- the plan (plan.c) -------------------------------------------------------------- */
+/* --- the plan (plan.c) --- */
 
 /* A column that the SELECT delivers. */
 typedef struct vonk_cli_column {

@@ -144,13 +144,25 @@ static bool probe_plugin(void *arg, const char *path) {
   return true;
 }
 
+/* A path typed by a user means the file in the current folder; the library wants it said
+ * in full. */
+static int test_conformance(const char *path, const char *model) {
+  vonk_error err = VONK_ERROR_INIT;
+  char *whole;
+  if (vonk_path_resolve(path, &whole, &err) != VONK_OK) {
+    return vonk_cli_fail("plugins", &err, VONK_EXIT_FILES);
+  }
+  int failed = vonk_cli_conformance(whole, model, stdout);
+  vonk_delete(whole);
+  return failed == 0 ? VONK_EXIT_OK : VONK_EXIT_FAILED;
+}
+
 int vonk_cli_plugins(const vonk_cli_args *args) {
   vonk_error err = VONK_ERROR_INIT;
   const char *path = vonk_cli_value(args, "conformance", NULL);
   const char *model = vonk_cli_value(args, "model", NULL);
   if (path != NULL) {
-    return vonk_cli_conformance(path, model, stdout) == 0 ? VONK_EXIT_OK
-                                                          : VONK_EXIT_FAILED;
+    return test_conformance(path, model);
   }
   if (model != NULL) {
     (void)vonk_fail(&err, VONK_INVALID, "--model: only goes with --conformance");

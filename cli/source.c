@@ -17,9 +17,7 @@
 
 #include "cli/files.h"
 
-/* --- formats
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- formats --- */
 
 static const struct {
   const char *name;
@@ -92,9 +90,7 @@ static vonk_cli_format sniff(const uint8_t *head, size_t n, const char **compres
   return i < n && (head[i] == '{' || head[i] == '[') ? VONK_FORMAT_JSON : VONK_FORMAT_CSV;
 }
 
-/* --- files
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static vonk_status add_file(vonk_cli_source *s, vonk_cli_file file, vonk_error *err) {
   if (s->n_files == s->capacity) {
@@ -205,9 +201,7 @@ static vonk_status add_pattern(vonk_cli_source *s, duckdb_connection connection,
   return status;
 }
 
-/* --- the standard input
- * ----------------------------------------------------------------------------------------------
- */
+/* --- the standard input --- */
 
 static vonk_status copy_all(int from, int to, const char *folder, vonk_error *err) {
   enum { BLOCK = 1 << 18 };
@@ -266,9 +260,7 @@ static vonk_status add_stdin(vonk_cli_source *s, vonk_cli_format forced,
   return status;
 }
 
-/* --- SQL
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- SQL --- */
 
 static const char *reader_of(vonk_cli_format format) {
   switch (format) {

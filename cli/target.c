@@ -21,9 +21,7 @@
 
 enum { MAX_PATH_BYTES = 4096 };
 
-/* --- the standard output
- * ---------------------------------------------------------------------------------------------
- */
+/* --- the standard output --- */
 
 typedef struct pump {
   pthread_t thread;
@@ -90,9 +88,7 @@ static int end_pump(vonk_cli_target *t) {
   return error;
 }
 
-/* --- files
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static vonk_status split_path(const char *path, char folder[MAX_PATH_BYTES],
                               char base[MAX_PATH_BYTES], vonk_error *err) {

@@ -24,7 +24,7 @@
 
 unsigned trial_seconds = 60;
 
-/* --- in the child ------------------------------------------------------------------- */
+/* --- in the child --- */
 
 static noreturn void end_with(const trial *t, char verdict, const char *reason) {
   static atomic_flag has_ended = ATOMIC_FLAG_INIT;
@@ -160,7 +160,7 @@ static noreturn void be_child(trial *t, void (*check)(trial *), int output) {
   end_with(t, 'P', "");
 }
 
-/* --- in the parent ------------------------------------------------------------------ */
+/* --- in the parent --- */
 
 /* The last line that the child wrote to its standard output or error. */
 static void add_last_line(vonk_text *reason, int output) {

@@ -71,7 +71,7 @@ RULES = {
     "plugins/tensorflow": rule(public="plugin.h"),
     "plugins/torch": rule(public="plugin.h"),
     "engines/duckdb": rule("base", system="duckdb.h duckdb_extension.h"),
-    "cli": rule(CORE + " image learn duckdb", system="jansson.h duckdb.h duckdb_extension.h"),
+    "cli": rule(CORE + " image learn duckdb", system="malloc.h jansson.h duckdb.h duckdb_extension.h"),
     "examples/embed": rule(),
     "examples/plugin": rule(public="plugin.h"),
     "tests/mock": rule(public="plugin.h"),

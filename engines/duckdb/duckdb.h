@@ -7,9 +7,7 @@
 #include "engines/duckdb/duckdb_api.h"
 #include "vonk/arrow_c_data.h"
 
-/* --- types (types.c)
- * ----------------------------------------------------------------------------------------------
- */
+/* --- types (types.c) --- */
 
 /* What a column's DuckDB type means for us. */
 typedef struct vonk_duckdb_type {
@@ -46,9 +44,7 @@ vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
                                 vonk_duckdb_layout layout, duckdb_logical_type *out,
                                 vonk_error *err);
 
-/* --- vectors in (view.c)
- * ------------------------------------------------------------------------------------------
- */
+/* --- vectors in (view.c) --- */
 
 /* The first n rows of a flat vector as an Arrow array of vonk_duckdb_type_schema.
  * Numbers, validity and list elements are borrowed from the vector, which must outlive
@@ -61,9 +57,7 @@ vonk_status vonk_duckdb_view(duckdb_vector vector, const vonk_duckdb_type *type,
 uint64_t vonk_duckdb_vector_bytes(duckdb_vector vector, const vonk_duckdb_type *type,
                                   int64_t n);
 
-/* --- results out (emit.c)
- * -----------------------------------------------------------------------------------------
- */
+/* --- results out (emit.c) --- */
 
 /* Copies all elements of array, which has the type schema, into rows start, start + 1,
  * ... of a flat vector made of vonk_duckdb_type_of. Fill a vector from row 0 on: list

@@ -65,8 +65,7 @@ const vonk_duckdb_type_info *vonk_duckdb_type_find(duckdb_type id) {
   return &other;
 }
 
-/* --- from DuckDB's description to ours
- * ------------------------------------------------------------------------------ */
+/* --- from DuckDB's description to ours --- */
 
 static vonk_status parse_child(duckdb_logical_type child, const char *name,
                                vonk_duckdb_type *out, vonk_error *err) {
@@ -161,9 +160,7 @@ void vonk_duckdb_type_describe(const vonk_duckdb_type *type, vonk_text *out) {
   }
 }
 
-/* --- to Arrow
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- to Arrow --- */
 
 static void release_schema(struct ArrowSchema *schema) {
   for (int64_t i = 0; i < schema->n_children; i++) {
@@ -266,9 +263,7 @@ vonk_status vonk_duckdb_type_schema(const vonk_duckdb_type *type, struct ArrowSc
   return VONK_OK;
 }
 
-/* --- from Arrow
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- from Arrow --- */
 
 int64_t vonk_duckdb_fixed_length(const struct ArrowSchema *schema) {
   return schema->format[1] == 'w' ? strtoll(schema->format + 3, NULL, 10) : 0;

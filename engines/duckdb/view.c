@@ -53,9 +53,7 @@ static bool is_valid(const uint64_t *validity, int64_t i) {
   return validity == NULL || ((validity[i / 64] >> (i % 64)) & 1u) != 0;
 }
 
-/* --- what is rewritten
- * -----------------------------------------------------------------------------------------------
- */
+/* --- what is rewritten --- */
 
 static vonk_status view_bools(duckdb_vector vector, int64_t n, block **chain,
                               const void **bits, vonk_error *err) {
@@ -110,9 +108,7 @@ static vonk_status view_entries(duckdb_vector vector, int64_t n, block **chain,
   return VONK_OK;
 }
 
-/* --- the array
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the array --- */
 
 static vonk_status view_vector(duckdb_vector vector, const vonk_duckdb_type *type,
                                int64_t n, block **chain, struct ArrowArray *out,
@@ -197,9 +193,7 @@ vonk_status vonk_duckdb_view(duckdb_vector vector, const vonk_duckdb_type *type,
   return VONK_OK;
 }
 
-/* --- ENUM
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- ENUM --- */
 
 vonk_status vonk_duckdb_dictionary(duckdb_logical_type type, struct ArrowArray **out,
                                    vonk_error *err) {
@@ -239,9 +233,7 @@ vonk_status vonk_duckdb_dictionary(duckdb_logical_type type, struct ArrowArray *
   return status;
 }
 
-/* --- sizes
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- sizes --- */
 
 static uint64_t text_bytes(duckdb_vector vector, int64_t n) {
   const duckdb_string_t *strings = duckdb_vector_get_data(vector);
