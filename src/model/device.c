@@ -32,6 +32,9 @@ vonk_status vonk_device_parse(const char *text, vonk_device *out, vonk_error *er
         break;
       }
     }
+    if (device_kinds[k].kind == VONK_DEVICE_CPU && index > 0) {
+      break; /* there is one */
+    }
     *out = (vonk_device){device_kinds[k].kind, (int32_t)index};
     return VONK_OK;
   }

@@ -39,13 +39,31 @@ static int compare_keys(const void *a, const void *b) {
   return strcmp(((const vonk_kv *)a)->key, ((const vonk_kv *)b)->key);
 }
 
+/* Which of the two would count is nothing to guess. */
+static vonk_status check_options(const vonk_kv *options, size_t n, vonk_error *err) {
+  if (n > 0 && options == NULL) {
+    return vonk_fail(err, VONK_INVALID,
+                     "model options: there is a count of %zu but no entry", n);
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (options[i].key == NULL || options[i].value == NULL) {
+      return vonk_fail(err, VONK_INVALID, "model options: an entry has no %s",
+                       options[i].key == NULL ? "key" : "value");
+    }
+    for (size_t k = 0; k < i; k++) {
+      if (strcmp(options[k].key, options[i].key) == 0) {
+        return vonk_fail(err, VONK_INVALID,
+                         "option %s: is given twice, as '%s' and as '%s': give it once",
+                         options[i].key, options[k].value, options[i].value);
+      }
+    }
+  }
+  return VONK_OK;
+}
+
 /* Takes one option: a host key is used here, any other is kept for the plug-in. */
 static vonk_status take_option(const vonk_kv *option, vonk_open_request *out,
                                vonk_error *err) {
-  if (option->key == NULL || option->value == NULL) {
-    return vonk_fail(err, VONK_INVALID, "model options: an entry has no %s",
-                     option->key == NULL ? "key" : "value");
-  }
   if (strcmp(option->key, "plugin") == 0) {
     out->plugin = option->value;
     return VONK_OK;
@@ -66,6 +84,7 @@ vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options,
     return vonk_fail(err, VONK_INVALID,
                      "model path: is empty: give the path of a model file");
   }
+  VONK_TRY(check_options(options, n_options, err));
   vonk_status status = split_pin(path, &given, request.pin, err);
   if (status != VONK_OK) {
     return status;

@@ -16,7 +16,13 @@ vonk_status vonk_call_bad_row(call *c, int64_t row, int state, const vonk_error 
   const vonk_predictor *p = c->predictor;
   bool is_null = state == ROW_NULL && p->nulls == VONK_NULLS_NULL;
   if (!is_null && p->row_errors == VONK_ROWS_RAISE) {
-    vonk_error_copy(err, why);
+    vonk_fail(err, why->code, "%s: %s", why->message,
+              state == ROW_NULL
+                  ? "nulls='null' gives such a row a NULL prediction"
+                  : "on_error='null' or 'report' goes on without such rows");
+    if (err != NULL && VONK_HAS(err, native_code)) {
+      err->native_code = why->native_code;
+    }
     vonk_error_set_row(err, row);
     return why->code;
   }

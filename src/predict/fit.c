@@ -17,6 +17,23 @@ static void describe_input(const input_plan *input, vonk_text *out) {
   vonk_plan_describe(input->io->dtype, input->rank, input->shape, out);
 }
 
+/* Below its lists the column has elements of type t, which no tensor can hold. */
+static vonk_status refuse_type(const source *s, const vonk_type *t,
+                               const input_plan *input, vonk_error *err) {
+  vonk_text found = {.size = 0}, wanted = {.size = 0}, way_out = {.size = 0};
+  describe_source(s, &found);
+  describe_input(input, &wanted);
+  if (t->kind == VONK_TYPE_STRUCT && s->depth == 0 && t->n_children > 0) {
+    vonk_text_add(&way_out, "map one of its fields, as in %s=%s.%s", input->io->name,
+                  s->name, t->children[0].name);
+  } else {
+    vonk_text_add(&way_out, "give plain lists of %s",
+                  input->dtype->dtype == VONK_BYTES ? "text" : "numbers");
+  }
+  return vonk_fail(err, VONK_INVALID, "column '%s': is %s, input '%s' wants %s: %s",
+                   s->name, found.data, input->io->name, wanted.data, way_out.data);
+}
+
 /* Finds the elements below the lists. */
 static vonk_status measure_depth(source *s, const input_plan *input, vonk_error *err) {
   const vonk_type *t = s->type;
@@ -36,33 +53,24 @@ static vonk_status measure_depth(source *s, const input_plan *input, vonk_error 
     s->leaf = &t->children[0];
     return VONK_OK;
   }
-  vonk_text found = {.size = 0}, wanted = {.size = 0};
-  describe_source(s, &found);
-  describe_input(input, &wanted);
-  return vonk_fail(err, VONK_INVALID, "column '%s': is %s, input '%s' wants %s: give %s",
-                   s->name, found.data, input->io->name, wanted.data,
-                   t->kind == VONK_TYPE_STRUCT ? "one of its fields, as in struct.field"
-                                               : "plain lists of numbers");
+  return refuse_type(s, t, input, err);
 }
 
+/* Dtypes differ: a cast, whose loss is then the user's choice. */
 static vonk_status refuse_dtype(const source *s, const input_plan *input,
                                 vonk_error *err) {
-  vonk_text found = {.size = 0}, wanted = {.size = 0};
+  vonk_text found = {.size = 0}, wanted = {.size = 0}, lists = {.size = 0};
   describe_source(s, &found);
   describe_input(input, &wanted);
-  if (s->leaf->dtype == VONK_BYTES || input->dtype->dtype == VONK_BYTES) {
-    return vonk_fail(err, VONK_INVALID,
-                     "column '%s': is %s, input '%s' wants %s: give a column of %s",
-                     s->name, found.data, input->io->name, wanted.data,
-                     input->dtype->dtype == VONK_BYTES ? "text" : "numbers");
+  for (int32_t d = 0; d < s->depth; d++) {
+    vonk_text_add(&lists, "[]");
   }
-  const char *list = s->depth == 0 ? "" : "[]";
+  bool is_text = s->leaf->dtype == VONK_BYTES || input->dtype->dtype == VONK_BYTES;
   return vonk_fail(err, VONK_INVALID,
-                   "column '%s': is %s, input '%s' wants %s, and the conversion could "
-                   "change values: write "
-                   "CAST(%s AS %s%s)",
-                   s->name, found.data, input->io->name, wanted.data, s->name,
-                   input->dtype->sql, list);
+                   "column '%s': is %s, input '%s' wants %s%s: write CAST(%s AS %s%s)",
+                   s->name, found.data, input->io->name, wanted.data,
+                   is_text ? "" : ", and the conversion could change values", s->name,
+                   input->dtype->sql, lists.data);
 }
 
 static vonk_status fit_dtype(const source *s, const input_plan *input, bool *is_exact,
@@ -112,7 +120,10 @@ static vonk_status fit_flat(const source *s, input_plan *input, vonk_error *err)
     int64_t length = s->type->fixed_length;
     bool fits = n_free == 0 ? length == rest : rest > 0 && length % rest == 0;
     if (!fits) {
-      return refuse_shape(s, input, "give lists of that many elements", err);
+      vonk_text way_out = {.size = 0};
+      vonk_text_add(&way_out, "give lists of %s%" PRId64 " elements",
+                    n_free == 0 ? "" : "a multiple of ", rest);
+      return refuse_shape(s, input, way_out.data, err);
     }
     for (int32_t d = 0; d < input->rank;
          d++) { /* the type says what the model leaves free */

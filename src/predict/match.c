@@ -153,6 +153,42 @@ static vonk_status give(input_plan *input, const candidate *c, vonk_error *err) 
   return set_source(&input->sources[0], c, c->type->name, strlen(c->type->name), err);
 }
 
+/* Which of several columns of one name is meant is nothing to guess. */
+static vonk_status check_unique(const matching *m, const candidate *c, vonk_error *err) {
+  for (size_t i = 0; i < m->n; i++) {
+    const candidate *other = &m->candidates[i];
+    if (other->path[0] != c->path[0] && c->path_size == 1 &&
+        strcmp(other->type->name, c->type->name) == 0) {
+      return vonk_fail(err, VONK_INVALID,
+                       "column '%s': several columns have that name: rename one of them",
+                       c->type->name);
+    }
+  }
+  return VONK_OK;
+}
+
+/* One column of an explicit entry. */
+static vonk_status give_part(matching *m, input_plan *input, size_t i, const char *word,
+                             size_t size, vonk_error *err) {
+  candidate c;
+  if (size == 0) {
+    return vonk_fail(err, VONK_INVALID,
+                     "input map: input '%s' is given an empty column name: write "
+                     "%s=COLUMN, or %s=A,B,C to pack columns of single values",
+                     input->io->name, input->io->name, input->io->name);
+  }
+  if (!by_path(m, word, size, &c)) {
+    vonk_text columns = {.size = 0};
+    list_columns(m, &columns);
+    return vonk_fail(err, VONK_INVALID,
+                     "input map: input '%s' is given column '%.*s', which is not there: "
+                     "the columns are %s",
+                     input->io->name, (int)size, word, columns.data);
+  }
+  VONK_TRY(check_unique(m, &c, err));
+  return set_source(&input->sources[i], &c, word, size, err);
+}
+
 /* An explicit entry, "column", "struct.field" or "a,b,c". A column whose own name has a
  * comma or dot is found whole. */
 static vonk_status give_explicit(matching *m, input_plan *input, const char *text,
@@ -175,14 +211,7 @@ static vonk_status give_explicit(matching *m, input_plan *input, const char *tex
       word++;
       part--;
     }
-    if (!by_path(m, word, part, &c)) {
-      vonk_text columns = {.size = 0};
-      list_columns(m, &columns);
-      return vonk_fail(err, VONK_INVALID,
-                       "input '%s': there is no column '%.*s': the columns are %s",
-                       input->io->name, (int)part, word, columns.data);
-    }
-    VONK_TRY(set_source(&input->sources[i], &c, word, part, err));
+    VONK_TRY(give_part(m, input, i, word, part, err));
   }
   return VONK_OK;
 }
@@ -198,12 +227,16 @@ static vonk_status match_explicit(matching *m, const vonk_bind_options *options,
         input = &p->inputs[i];
       }
     }
-    if (input == NULL || entry->value == NULL) {
+    if (entry->key == NULL || entry->value == NULL) {
+      return vonk_fail(err, VONK_INVALID, "input map: an entry has no %s",
+                       entry->key == NULL ? "input" : "column");
+    }
+    if (input == NULL) {
       vonk_text inputs = {.size = 0};
       list_inputs(p, &inputs);
       return vonk_fail(err, VONK_INVALID,
                        "input map: the model has no input '%s': its inputs are %s",
-                       entry->key == NULL ? "" : entry->key, inputs.data);
+                       entry->key, inputs.data);
     }
     if (input->n_sources != 0) {
       return vonk_fail(
@@ -240,7 +273,9 @@ static vonk_status match_names(matching *m, vonk_error *err) {
   for (size_t i = 0; i < m->predictor->n_inputs; i++) {
     input_plan *input = &m->predictor->inputs[i];
     if (input->n_sources == 0) {
-      VONK_TRY(give(input, by_name(m, input->io->name, strlen(input->io->name)), err));
+      const candidate *c = by_name(m, input->io->name, strlen(input->io->name));
+      VONK_TRY(check_unique(m, c, err));
+      VONK_TRY(give(input, c, err));
     }
   }
   return VONK_OK;
@@ -287,27 +322,59 @@ static vonk_status pack(matching *m, input_plan *input, vonk_error *err) {
   return VONK_OK;
 }
 
-static vonk_status refuse(const matching *m, size_t n_left, size_t n_named,
-                          vonk_error *err) {
+/* The first input that has no column, and would have none by name. */
+static const input_plan *first_unmapped(const matching *m, size_t n_named) {
   const vonk_predictor *p = m->predictor;
-  vonk_text inputs = {.size = 0}, columns = {.size = 0};
-  const char *unmapped = "";
-  list_inputs(p, &inputs);
-  list_columns(m, &columns);
-  for (size_t i = p->n_inputs; i-- > 0;) {
+  for (size_t i = 0; i < p->n_inputs; i++) {
     const char *name = p->inputs[i].io->name;
     if (p->inputs[i].n_sources == 0 &&
         (n_named == 0 || by_name(m, name, strlen(name)) == NULL)) {
-      unmapped = name;
+      return &p->inputs[i];
     }
   }
+  return &p->inputs[0]; /* not reached: refuse is called because there is one */
+}
+
+/* What to write instead. */
+static void advise(const matching *m, const input_plan *input, size_t n_left,
+                   vonk_text *out) {
+  const char *name = input->io->name;
+  vonk_text_add(out, "map it, as in %s=", name);
+  if (m->are_fields) {
+    vonk_text_add(out, "%s.FIELD", m->predictor->columns[0].type.name);
+    return;
+  }
+  vonk_text_add(out, "COLUMN");
+  bool can_be_packed = n_left == 1 && input->rank == 1;
+  for (size_t i = 0; i < m->n; i++) {
+    can_be_packed = can_be_packed && is_scalar(&m->candidates[i]);
+  }
+  if (can_be_packed && input->shape[0] > 1) {
+    vonk_text_add(out, ", or give %" PRId64 " columns of single values", input->shape[0]);
+  } else if (n_left == 1) {
+    vonk_text_add(out, ", or give only the columns it takes");
+  }
+}
+
+static vonk_status refuse(const matching *m, size_t n_left, size_t n_named,
+                          vonk_error *err) {
+  const vonk_predictor *p = m->predictor;
+  const input_plan *input = first_unmapped(m, n_named);
+  vonk_text inputs = {.size = 0}, columns = {.size = 0}, advice = {.size = 0};
+  list_inputs(p, &inputs);
+  if (m->n == 0) {
+    return vonk_fail(
+        err, VONK_INVALID, "input '%s': there is no column at all: the model's %s %s",
+        input->io->name, p->n_inputs == 1 ? "input is" : "inputs are", inputs.data);
+  }
+  list_columns(m, &columns);
+  advise(m, input, n_left, &advice);
   return vonk_fail(err, VONK_INVALID,
-                   "input '%s': no column %s it: the model's %s %s, the columns are %s: "
-                   "map it, as in %s=COLUMN%s",
-                   unmapped, n_named > 0 ? "is named like" : "clearly belongs to",
+                   "input '%s': no %s %s it: the model's %s %s, the %s are %s: %s",
+                   input->io->name, m->are_fields ? "field" : "column",
+                   n_named > 0 ? "is named like" : "clearly belongs to",
                    p->n_inputs == 1 ? "input is" : "inputs are", inputs.data,
-                   columns.data, unmapped,
-                   n_left == 1 ? ", or give only the columns it takes" : "");
+                   m->are_fields ? "fields" : "columns", columns.data, advice.data);
 }
 
 static vonk_status match_rest(matching *m, vonk_error *err) {

@@ -144,38 +144,41 @@ int64_t vonk_rows_start(const source_view *v, int64_t i) {
 }
 
 /* The lists of one level inside one row must be equally long and lie one after the other.
- */
-static bool level_is_even(const vonk_column *c, int64_t first, int64_t n_lists,
-                          int64_t *length) {
+ * NULL if so, else what is wrong. */
+static const char *fault_of_level(const vonk_column *c, int64_t first, int64_t n_lists,
+                                  int64_t *length) {
   int64_t start = 0, n = 0, expected = 0;
   *length = 0;
   for (int64_t k = 0; k < n_lists; k++) {
     if (vonk_column_is_null(c, first + k)) {
-      return false;
+      return "an inner list is NULL, which a tensor cannot hold";
     }
     vonk_column_list_at(c, first + k, &start, &n);
     if (k == 0) {
       *length = n;
       expected = start;
     }
-    if (n != *length || start != expected) {
-      return false;
+    if (n != *length) {
+      return "its inner lists differ in length, which those of a tensor do not";
+    }
+    if (start != expected) {
+      return "its inner lists do not lie one after the other: give lists, no list views";
     }
     expected += n;
   }
-  return true;
+  return NULL;
 }
 
-/* The dimensions of row i as its lists give them; false: they are not even, or inner
- * lists are NULL. */
-static bool measure_row(const source_view *v, int64_t i, int64_t *dims,
-                        int64_t *leaf_start, int64_t *n_elements) {
+/* The dimensions of row i as its lists give them; NULL, or what is wrong with them. */
+static const char *measure_row(const source_view *v, int64_t i, int64_t *dims,
+                               int64_t *leaf_start, int64_t *n_elements) {
   int64_t first = i, n_lists = 1;
   const vonk_column *c = v->values;
   for (int32_t d = 0; d < v->source->depth; d++) {
     int64_t length = 0, start = 0, ignored = 0;
-    if (!level_is_even(c, first, n_lists, &length)) {
-      return false;
+    const char *fault = fault_of_level(c, first, n_lists, &length);
+    if (fault != NULL) {
+      return fault;
     }
     dims[d] = length;
     if (n_lists > 0) {
@@ -187,15 +190,13 @@ static bool measure_row(const source_view *v, int64_t i, int64_t *dims,
   }
   *leaf_start = first;
   *n_elements = n_lists;
-  return true;
+  return NULL;
 }
 
-static vonk_status uneven(call *c, const source_view *v, int64_t row, vonk_error *err) {
+static vonk_status uneven(call *c, const source_view *v, const char *fault, int64_t row,
+                          vonk_error *err) {
   vonk_error why = VONK_ERROR_INIT;
-  vonk_fail(&why, VONK_INVALID,
-            "column '%s': its inner lists differ in length, are NULL, or do not lie in "
-            "order: a tensor is even",
-            v->source->name);
+  vonk_fail(&why, VONK_INVALID, "column '%s': %s", v->source->name, fault);
   return vonk_call_bad_row(c, row, ROW_BAD, &why, err);
 }
 
@@ -259,8 +260,9 @@ static vonk_status check_row(call *c, const input_view *in, int64_t row,
                              int64_t *free_dims, vonk_error *err) {
   const source_view *v = &in->sources[0];
   int64_t dims[VONK_MAX_RANK + 8] = {0}, start = 0, n = 0, at = 0;
-  if (!measure_row(v, row, dims, &start, &n)) {
-    return uneven(c, v, row, err);
+  const char *fault = measure_row(v, row, dims, &start, &n);
+  if (fault != NULL) {
+    return uneven(c, v, fault, row, err);
   }
   if (!fit_dims(in->plan, v->source, dims, n, free_dims)) {
     return wrong_length(c, in, dims, row, err);

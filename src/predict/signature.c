@@ -56,8 +56,9 @@ static vonk_status count_elements(const vonk_io *io, int32_t rank, const int64_t
   return VONK_OK;
 }
 
+/* *fixed is the first tensor whose first dimension is a number; NULL = none yet. */
 static vonk_status check_rows_dimension(const vonk_io *io, const char *what,
-                                        int64_t *fixed, vonk_error *err) {
+                                        const vonk_io **fixed, vonk_error *err) {
   const char *way_out = "export the model with a free first dimension";
   if (io->rank < 0) {
     return vonk_fail(err, VONK_UNSUPPORTED,
@@ -74,29 +75,35 @@ static vonk_status check_rows_dimension(const vonk_io *io, const char *what,
   if (io->shape[0] < 0) {
     return VONK_OK;
   }
-  if (io->shape[0] == 0 || (*fixed != 0 && *fixed != io->shape[0])) {
+  if (io->shape[0] == 0) {
+    return vonk_fail(err, VONK_UNSUPPORTED,
+                     "%s '%s': its first dimension is 0, so it does not count rows: %s",
+                     what, io->name, way_out);
+  }
+  if (*fixed != NULL && (*fixed)->shape[0] != io->shape[0]) {
     return vonk_fail(
         err, VONK_UNSUPPORTED,
-        "%s '%s': its first dimension is %" PRId64 " where another tensor's is %" PRId64
-        ", so it does not count rows and the model has no batch dimension: %s",
-        what, io->name, io->shape[0], *fixed, way_out);
+        "%s '%s': its first dimension is %" PRId64 " where that of '%s' is %" PRId64
+        ", so they do not count rows and the model has no batch dimension: "
+        "%s",
+        what, io->name, io->shape[0], (*fixed)->name, (*fixed)->shape[0], way_out);
   }
-  *fixed = io->shape[0];
+  *fixed = io;
   return VONK_OK;
 }
 
 /* A number where others are free would tie all rows to one batch size without the model
  * saying so for its inputs. */
-static vonk_status check_mixed(const vonk_model_summary *s, int64_t fixed,
+static vonk_status check_mixed(const vonk_model_summary *s, const vonk_io *fixed,
                                vonk_error *err) {
-  for (uint32_t i = 0; fixed != 0 && i < s->n_inputs; i++) {
+  for (uint32_t i = 0; fixed != NULL && i < s->n_inputs; i++) {
     if (s->inputs[i]->shape[0] < 0) {
       return vonk_fail(err, VONK_UNSUPPORTED,
-                       "input '%s': its first dimension is free while another tensor's "
-                       "is fixed to %" PRId64
+                       "input '%s': its first dimension is free while that of '%s' is "
+                       "%" PRId64
                        ", so rows cannot be told apart: export the model with a free "
                        "first dimension everywhere",
-                       s->inputs[i]->name, fixed);
+                       s->inputs[i]->name, fixed->name, fixed->shape[0]);
     }
   }
   return VONK_OK;
@@ -142,7 +149,7 @@ vonk_status vonk_plan_signature(vonk_predictor *p, vonk_error *err) {
                      "model '%s': has no %s: there is nothing to predict", s->path,
                      s->n_inputs == 0 ? "input" : "output");
   }
-  int64_t fixed = 0;
+  const vonk_io *fixed = NULL;
   for (uint32_t i = 0; i < s->n_inputs; i++) {
     VONK_TRY(check_rows_dimension(s->inputs[i], "input", &fixed, err));
   }
@@ -151,7 +158,7 @@ vonk_status vonk_plan_signature(vonk_predictor *p, vonk_error *err) {
     VONK_TRY(check_rows_dimension(s->outputs[i], "output", &fixed, err));
   }
   VONK_TRY(check_mixed(s, fixed, err));
-  p->fixed_batch = fixed;
+  p->fixed_batch = fixed == NULL ? 0 : fixed->shape[0];
   p->n_inputs = s->n_inputs;
   p->n_outputs = s->n_outputs;
   VONK_TRY(vonk_new(p->n_inputs, sizeof *p->inputs, &p->inputs, err));
