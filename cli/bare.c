@@ -101,7 +101,8 @@ static vonk_status run_batch(const bare *b, vonk_plugin_session *session, int64_
                   .n_outputs = s->n_outputs,
                   .threads = 1,
                   .inputs = l->input_list,
-                  .outputs = l->output_list};
+                  .outputs = l->output_list,
+                  .host = vonk_host_get()};
   vonk_status status = api->run(session, &run, err);
   for (uint32_t i = 0; i < s->n_outputs; i++) {
     if (l->outputs[i].release != NULL) {

@@ -177,7 +177,8 @@ vonk_status trial_run(trial *t, vonk_plugin_session *session, trial_batch *batch
                   .threads = 1,
                   .inputs = batch->inputs,
                   .outputs = batch->outputs,
-                  .cancel = cancel};
+                  .cancel = cancel,
+                  .host = &t->host};
   return t->api.run(session, &run, err);
 }
 

@@ -394,7 +394,7 @@ static vonk_status run(vonk_plugin_session *session, const vonk_run *job,
   if (status != VONK_OK) {
     return status;
   }
-  const vonk_host *host = the_host;
+  const vonk_host *host = job->host;
   request asked = {.stop = false};
   if (job->cancel != NULL) {
     host->watch_cancel(host->ctx, job->cancel, ask_to_stop, &asked);

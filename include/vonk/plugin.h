@@ -201,8 +201,12 @@ typedef struct vonk_run {
    * which all of it is freed; it may outlive the session but not the model). On failure
    * the host calls every release that is set. */
   vonk_tensor *const *outputs;
-  vonk_cancel *cancel; /* NULL: cannot be cancelled. Else watch it, if the framework can
-                          stop a run */
+  /* NULL: cannot be cancelled. Else watch it, if the framework can stop a run, through
+   * watch_cancel of `host`. */
+  vonk_cancel *cancel;
+  /* Who runs this; never NULL. Two copies of the vonk library in one process are two
+   * hosts, and each calls the entry function with its own table. */
+  const vonk_host *host;
 } vonk_run;
 
 /* What a plug-in can do. */

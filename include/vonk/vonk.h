@@ -52,13 +52,18 @@ VONK_API const char *vonk_dtype_name(vonk_dtype dtype);
  * since (size, time) is opened anew. Nothing in a model file is executed. */
 typedef struct vonk_model vonk_model;
 
-/* path: an .onnx or .ort file; "#sha256=<64 hex digits>" after it pins the content,
- * another content is VONK_MODEL. options (may be NULL), keys the host knows: plugin name
- * or absolute path of the plug-in to use, instead of the one that recognises the file
- *   device   "cpu" (default), "cuda", "cuda:1", "rocm:0"; never falls back to another
- * device Other keys belong to the plug-in (`vonk plugins` lists them); a key nobody knows
- * is VONK_INVALID. Errors: VONK_IO no such file; VONK_MODEL damaged, or its content is
- * not the pinned one; VONK_UNSUPPORTED no plug-in or framework for it; VONK_NOMEM beyond
+/* path: an .onnx or .ort file; "#sha256=<64 hex digits>" after it pins the content.
+ * options (may be NULL), keys the host knows:
+ *   plugin           name or absolute path of the plug-in to use, instead of the one that
+ *                    recognises the file
+ *   device           "cpu" (default), "cuda", "cuda:1", "rocm:0"; never falls back to
+ *                    another device
+ *   threads_per_run  threads that the framework may use inside one run: 1 (default), since
+ *                    micro-batches run side by side; more for a large model on few rows
+ * Other keys belong to the plug-in (`vonk plugins` lists them); a key nobody knows is
+ * VONK_INVALID.
+ * Errors: VONK_IO no such file; VONK_MODEL damaged, or its content is not the pinned one;
+ * VONK_UNSUPPORTED no plug-in or framework for it; VONK_NOMEM beyond
  * vonk_set_model_memory. */
 VONK_API vonk_status vonk_model_open(const char *path, const vonk_kv *options,
                                      size_t n_options, vonk_model **out, vonk_error *err);

@@ -160,6 +160,10 @@ vonk_status vonk_onnx_tensor_in(const vonk_plugin_session *, const vonk_tensor *
 /* Wraps the memory into which an output is to be written. */
 vonk_status vonk_onnx_tensor_place(const vonk_plugin_session *, const vonk_tensor *,
                                    const vonk_io *io, ort_value **out, vonk_error *err);
+/* After the run: copies an output that did not come in its place to *tensor. */
+vonk_status vonk_onnx_tensor_settle(const vonk_plugin_session *, const vonk_io *io,
+                                    ort_value *value, vonk_tensor *tensor,
+                                    vonk_error *err);
 /* Hands a value that ONNX Runtime made over to *tensor, which owns it from then on. If
  * its memory is that of one of the run's inputs it is copied. */
 vonk_status vonk_onnx_tensor_adopt(const vonk_plugin_session *, const vonk_run *,

@@ -65,6 +65,17 @@ static void release_slots(const ort_api *api, run_slots *slots) {
   vonk_onnx_free(slots->heap);
 }
 
+/* ONNX Runtime leaves a place untouched if the output is an input of the model: such an
+ * output is asked for without one, and copied there afterwards. */
+static bool is_an_input(const vonk_plugin_model *model, const char *output) {
+  for (uint32_t i = 0; i < model->info.n_inputs; ++i) {
+    if (strcmp(model->inputs[i].name, output) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static vonk_status bind(const vonk_plugin_session *session, const vonk_run *run,
                         run_slots *slots, vonk_error *err) {
   const vonk_plugin_model *model = session->model;
@@ -81,7 +92,7 @@ static vonk_status bind(const vonk_plugin_session *session, const vonk_run *run,
     uint32_t slot = slots->n_wanted++;
     slots->wanted[slot] = i;
     slots->output_names[slot] = model->outputs[i].name;
-    if (tensor->data != NULL) {
+    if (tensor->data != NULL && !is_an_input(model, model->outputs[i].name)) {
       VONK_TRY(vonk_onnx_tensor_place(session, tensor, &model->outputs[i],
                                       &slots->outputs[slot], err));
     }
@@ -127,7 +138,7 @@ static vonk_status call(const vonk_plugin_session *session,
 static vonk_status call_watched(const vonk_plugin_session *session, const vonk_run *run,
                                 run_slots *slots, vonk_error *err) {
   const onnx_runtime *runtime = session->model->runtime;
-  const vonk_host *host = vonk_onnx_host();
+  const vonk_host *host = run->host;
   run_watch watch = {.runtime = runtime};
   VONK_TRY(vonk_onnx_check(runtime, runtime->api.CreateRunOptions(&watch.options), err,
                            "'%s'", session->model->path));
@@ -146,11 +157,14 @@ static vonk_status call_watched(const vonk_plugin_session *session, const vonk_r
 
 /* --- the run ----------------------------------------------------------------------- */
 
-static vonk_status adopt_outputs(const vonk_plugin_session *session, const vonk_run *run,
-                                 run_slots *slots, vonk_error *err) {
+static vonk_status take_outputs(const vonk_plugin_session *session, const vonk_run *run,
+                                run_slots *slots, vonk_error *err) {
   for (uint32_t slot = 0; slot < slots->n_wanted; ++slot) {
     uint32_t i = slots->wanted[slot];
-    if (run->outputs[i]->data == NULL) {
+    if (run->outputs[i]->data != NULL) {
+      VONK_TRY(vonk_onnx_tensor_settle(session, &session->model->outputs[i],
+                                       slots->outputs[slot], run->outputs[i], err));
+    } else {
       VONK_TRY(vonk_onnx_tensor_adopt(session, run, &session->model->outputs[i],
                                       slots->outputs[slot], run->outputs[i], err));
       slots->outputs[slot] = NULL; /* the tensor has it now */
@@ -192,7 +206,7 @@ vonk_status vonk_onnx_run(vonk_plugin_session *session, const vonk_run *run,
                                  : call_watched(session, run, &slots, err);
   }
   if (status == VONK_OK) {
-    status = adopt_outputs(session, run, &slots, err);
+    status = take_outputs(session, run, &slots, err);
   }
   release_slots(&session->model->runtime->api, &slots);
   fesetenv(&mode);

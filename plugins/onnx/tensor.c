@@ -77,13 +77,15 @@ void vonk_onnx_shape_text(const int64_t *shape, int32_t rank,
   }
 }
 
+/* A place of another shape than the model yields is VONK_BACKEND, as the interface says. */
 static vonk_status fail_shape(const vonk_tensor *tensor, const vonk_io *io,
                               const char *kind, vonk_error *err) {
   char found[256], expected[256];
   vonk_onnx_shape_text(tensor->shape, tensor->rank, NULL, found, sizeof found);
   vonk_onnx_shape_text(io->shape, io->rank, io->dim_names, expected, sizeof expected);
-  return vonk_onnx_fail(err, VONK_INVALID, "%s '%s': has shape %s: the model wants %s",
-                        kind, io->name, found, expected);
+  vonk_status code = strcmp(kind, "output") == 0 ? VONK_BACKEND : VONK_INVALID;
+  return vonk_onnx_fail(err, code, "%s '%s': has shape %s: the model wants %s", kind,
+                        io->name, found, expected);
 }
 
 /* Checks the host's tensor against the model's, and counts its elements. */
@@ -371,6 +373,28 @@ static vonk_status check_memory(const onnx_runtime *runtime, const vonk_io *io,
     return vonk_onnx_fail(err, VONK_BACKEND,
                           "output '%s': came back in the device's own memory", io->name);
   }
+  return VONK_OK;
+}
+
+vonk_status vonk_onnx_tensor_settle(const vonk_plugin_session *session, const vonk_io *io,
+                                    ort_value *value, vonk_tensor *tensor,
+                                    vonk_error *err) {
+  const onnx_runtime *runtime = session->model->runtime;
+  void *data = NULL;
+  VONK_TRY(vonk_onnx_check(runtime, runtime->api.GetTensorMutableData(value, &data), err,
+                           "output '%s'", io->name));
+  if (data == tensor->data || tensor->nbytes == 0) {
+    return VONK_OK;
+  }
+  value_facts facts = {0};
+  VONK_TRY(read_facts(runtime, io, value, &facts, err));
+  if (facts.nbytes != tensor->nbytes) {
+    return vonk_onnx_fail(err, VONK_BACKEND,
+                          "output '%s': came with %zu bytes where %" PRIu64
+                          " were expected",
+                          io->name, facts.nbytes, tensor->nbytes);
+  }
+  memcpy(tensor->data, data, facts.nbytes);
   return VONK_OK;
 }
 

@@ -39,9 +39,10 @@ static vonk_status make_key(const vonk_open_request *r, char **out, vonk_error *
   vonk_buffer key = {0};
   char file[160];
   snprintf(file, sizeof file,
-           "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId32,
+           "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId32
+           " %" PRIu32,
            r->file.device, r->file.inode, r->file.size, r->file.mtime_ns, r->device.kind,
-           r->device.index);
+           r->device.index, r->threads);
   vonk_status status = add_text(&key, r->path, err);
   if (status == VONK_OK) {
     status = add_text(&key, file, err);

@@ -23,6 +23,7 @@ struct vonk_model {
   const vonk_plugin *plugin;
   vonk_plugin_model *opened;
   vonk_device device;
+  uint32_t threads; /* of a session */
   char device_name[32];
   char *path;
   vonk_io *ios;             /* inputs, then outputs */
@@ -41,6 +42,7 @@ typedef struct vonk_open_request {
   vonk_file_id file;  /* at the time of the request */
   const char *plugin; /* NULL = the one that recognises the file */
   vonk_device device;
+  uint32_t threads; /* that the framework may use inside one run */
   vonk_kv *options; /* of the plug-in, sorted by key; strings borrowed from the caller */
   size_t n_options;
 } vonk_open_request;

@@ -14,7 +14,7 @@ static vonk_status check_options(const vonk_plugin *plugin,
     const char *key = request->options[i].key;
     vonk_text known = {.size = 0};
     bool found = false;
-    vonk_text_add(&known, "plugin, device");
+    vonk_text_add(&known, "plugin, device, threads_per_run");
     for (const vonk_kv *option = plugin->api.options; option->key != NULL; option++) {
       found = found || strcmp(option->key, key) == 0;
       vonk_text_add(&known, ", %s", option->key);
@@ -109,6 +109,7 @@ static vonk_status load(vonk_model *model, const vonk_open_request *request,
   VONK_TRY(check_unchanged(request, err));
   VONK_TRY(vonk_new_string(request->path, &model->path, err));
   model->device = request->device;
+  model->threads = request->threads;
   VONK_TRY(summarize(model, request, err));
   if (model->device.kind !=
       VONK_DEVICE_CPU) { /* a missing device is told now, not at the first row */
@@ -150,7 +151,8 @@ void vonk_model_unload(vonk_model *model) {
 static vonk_status create_session(vonk_model *model, vonk_plugin_session **out,
                                   vonk_error *err) {
   const vonk_plugin_v1 *api = &model->plugin->api;
-  vonk_status status = api->create_session(model->opened, model->device, 1, out, err);
+  vonk_status status =
+      api->create_session(model->opened, model->device, model->threads, out, err);
   return status == VONK_OK ? VONK_OK
                            : vonk_prefix(err, status, "model '%s'", model->path);
 }
@@ -208,6 +210,7 @@ const vonk_model_summary *vonk_model_summarize(const vonk_model *model) {
   return &model->summary;
 }
 const vonk_plugin *vonk_model_plugin(const vonk_model *model) { return model->plugin; }
+uint32_t vonk_model_threads(const vonk_model *model) { return model->threads; }
 
 vonk_status vonk_model_sha256(const vonk_model *model, char hex[65], vonk_error *err) {
   vonk_file_id id;

@@ -10,6 +10,8 @@
 /* One more reference; given back with vonk_model_close. */
 void vonk_model_retain(vonk_model *);
 const vonk_plugin *vonk_model_plugin(const vonk_model *);
+/* Threads that the framework may use inside one run, as asked for when it was opened. */
+uint32_t vonk_model_threads(const vonk_model *);
 
 /* A session to run on: the model's one where the plug-in runs concurrently, else one that
  * nobody else has until it is given back. Made at first use. */

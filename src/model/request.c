@@ -8,6 +8,7 @@
 
 #define PIN_MARK "#sha256="
 #define PIN_DIGITS 64u
+#define MOST_THREADS 1024
 
 /* Splits "model.onnx#sha256=<hex>" into path (to be freed) and pin. */
 static vonk_status split_pin(const char *text, char **path, char pin[65],
@@ -61,6 +62,18 @@ static vonk_status check_options(const vonk_kv *options, size_t n, vonk_error *e
   return VONK_OK;
 }
 
+static vonk_status parse_threads(const char *text, uint32_t *out, vonk_error *err) {
+  char *end = NULL;
+  long n = strtol(text, &end, 10);
+  if (end == text || *end != '\0' || n < 1 || n > MOST_THREADS) {
+    return vonk_fail(err, VONK_INVALID,
+                     "option threads_per_run: '%s' is no number from 1 to %d", text,
+                     MOST_THREADS);
+  }
+  *out = (uint32_t)n;
+  return VONK_OK;
+}
+
 /* Takes one option: a host key is used here, any other is kept for the plug-in. */
 static vonk_status take_option(const vonk_kv *option, vonk_open_request *out,
                                vonk_error *err) {
@@ -71,6 +84,9 @@ static vonk_status take_option(const vonk_kv *option, vonk_open_request *out,
   if (strcmp(option->key, "device") == 0) {
     return vonk_device_parse(option->value, &out->device, err);
   }
+  if (strcmp(option->key, "threads_per_run") == 0) {
+    return parse_threads(option->value, &out->threads, err);
+  }
   out->options[out->n_options++] = *option;
   return VONK_OK;
 }
@@ -78,7 +94,7 @@ static vonk_status take_option(const vonk_kv *option, vonk_open_request *out,
 vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options,
                                     size_t n_options, vonk_open_request *out,
                                     vonk_error *err) {
-  vonk_open_request request = {.device = {VONK_DEVICE_CPU, 0}};
+  vonk_open_request request = {.device = {VONK_DEVICE_CPU, 0}, .threads = 1};
   char *given = NULL;
   if (path == NULL || path[0] == '\0') {
     return vonk_fail(err, VONK_INVALID,

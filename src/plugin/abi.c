@@ -78,7 +78,8 @@ AT(vonk_run, threads, 12);
 AT(vonk_run, inputs, 16);
 AT(vonk_run, outputs, 24);
 AT(vonk_run, cancel, 32);
-SIZE(vonk_run, 40);
+AT(vonk_run, host, 40);
+SIZE(vonk_run, 48);
 
 AT(vonk_plugin_v1, struct_size, 0);
 AT(vonk_plugin_v1, abi_minor, 4);

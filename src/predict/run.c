@@ -32,13 +32,16 @@ static vonk_status infer(runner *r, vonk_error *err) {
   const vonk_predictor *p = r->call->predictor;
   workspace *ws = r->workspace;
   vonk_cancel cancel = {0};
+  uint32_t asked_for = vonk_model_threads(p->model), room = vonk_budget_room();
+  bool is_lone = r->call->n_cuts == 1 && room > asked_for;
   vonk_run run = {.struct_size = (uint32_t)sizeof run,
                   .n_inputs = (uint32_t)ws->n_inputs,
                   .n_outputs = (uint32_t)ws->n_outputs,
-                  .threads = r->call->n_cuts == 1 ? vonk_budget_room() : 1,
+                  .threads = is_lone ? room : asked_for,
                   .inputs = ws->input_table,
                   .outputs = ws->output_table,
-                  .cancel = &cancel};
+                  .cancel = &cancel,
+                  .host = vonk_host_get()};
   VONK_TRY(vonk_call_check_cancel(p, err));
   vonk_cancel_join(&cancel, p->cancel);
   vonk_status status = p->api->run(r->session, &run, err);

@@ -37,22 +37,25 @@ void vonk_plan_describe(vonk_dtype dtype, int32_t rank, const int64_t *shape,
   }
 }
 
-/* Product of the dimensions; -1 if one is free; VONK_MODEL if it overflows. */
+/* Product of the dimensions, -1 if one is free. VONK_MODEL if those that are numbers, not
+ * counting zeros, have a product beyond 2^31: so no product of some of them overflows. */
 static vonk_status count_elements(const vonk_io *io, int32_t rank, const int64_t *shape,
                                   int64_t *out, vonk_error *err) {
   int64_t n = 1;
+  bool is_free = false, is_empty = false;
   for (int32_t i = 0; i < rank; i++) {
-    if (shape[i] < 0) {
-      *out = -1;
-      return VONK_OK;
+    is_free = is_free || shape[i] < 0;
+    is_empty = is_empty || shape[i] == 0;
+    if (shape[i] <= 0) {
+      continue;
     }
-    if (shape[i] != 0 && n > INT32_MAX / shape[i]) {
+    if (n > INT32_MAX / shape[i]) {
       return vonk_fail(err, VONK_MODEL,
                        "tensor '%s': one row has more than 2^31 elements", io->name);
     }
     n *= shape[i];
   }
-  *out = n;
+  *out = is_free ? -1 : is_empty ? 0 : n;
   return VONK_OK;
 }
 

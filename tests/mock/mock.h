@@ -431,7 +431,7 @@ static void mock_stop(void *arg) { atomic_store(&((mock_request *)arg)->stop, 1)
 
 static vonk_status mock_sleep(const vonk_plugin_model *model, const vonk_run *run,
                               vonk_error *err) {
-  const vonk_host *host = mock_host;
+  const vonk_host *host = run->host;
   mock_request request = {0};
   bool listens = run->cancel != NULL && !model->deaf;
   if (listens) {

@@ -5,7 +5,7 @@ static void remember(void *arg) { (void)arg; }
 
 static vonk_status run_watching(vonk_plugin_session *session, const vonk_run *run,
                                 vonk_error *err) {
-  const vonk_host *host = mock_host;
+  const vonk_host *host = run->host;
   vonk_status status = mock_run(session, run, err);
   if (run->cancel != NULL) {
     host->watch_cancel(host->ctx, run->cancel, remember, NULL);

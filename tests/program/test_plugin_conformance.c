@@ -158,8 +158,9 @@ static void test_the_example_passes(void **state) {
 #ifdef VONK_TEST_ONNXRUNTIME
 static void test_the_onnx_plugin_passes(void **state) {
   (void)state;
-  static const char *const models[] = {"mlp", "gather", "chain", "identity_f16",
-                                       "identity_string"};
+  static const char *const models[] = {
+      "mlp",   "constant_output", "two_sided",      "gather",
+      "chain", "identity_f16",    "identity_string"};
   for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
     char arguments[1000], text[20000];
     snprintf(arguments, sizeof(arguments),

@@ -151,7 +151,8 @@ static vonk_status run(opened it, const vonk_tensor *const *inputs, uint32_t n_i
                          .threads = 1,
                          .inputs = inputs,
                          .outputs = outputs,
-                         .cancel = cancel};
+                         .cancel = cancel,
+                         .host = &host};
   return plugin.run(it.session, &call, err);
 }
 
