@@ -303,62 +303,75 @@ static void fill_tensor(const vonk_plugin_session *session, const value_facts *f
   tensor->release = release_adopted;
 }
 
-/* A block of its own with room for nbytes of elements. */
-static vonk_status new_block(size_t nbytes, adopted **out, vonk_error *err) {
-  if (nbytes > SIZE_MAX - sizeof(adopted) ||
-      (*out = vonk_onnx_alloc(sizeof(adopted) + nbytes)) == NULL) {
-    return vonk_onnx_fail_nomem(err, nbytes);
+/* A block of its own with room for nbytes of elements; NULL: out of memory. */
+static adopted *new_block(size_t nbytes) {
+  adopted *block = nbytes > SIZE_MAX - sizeof(adopted)
+                       ? NULL
+                       : vonk_onnx_alloc(sizeof(adopted) + nbytes);
+  if (block != NULL) {
+    memset(block, 0, sizeof(adopted));
   }
-  memset(*out, 0, sizeof(adopted));
-  return VONK_OK;
+  return block;
 }
 
-/* Copies the strings: bytes first behind the int32 offsets, of which there is one more.
- */
+/* Where each string starts to `offsets`, and the nbytes of text behind them. */
+static vonk_status copy_strings(const onnx_runtime *runtime, const vonk_io *io,
+                                const ort_value *value, size_t count, size_t nbytes,
+                                int32_t *offsets, vonk_error *err) {
+  void *text = offsets + count + 1;
+  size_t *starts = vonk_onnx_alloc((count + 1) * sizeof *starts);
+  if (starts == NULL) {
+    return vonk_onnx_fail_nomem(err, (count + 1) * sizeof *starts);
+  }
+  vonk_status status = VONK_OK;
+  if (count != 0) {
+    status = vonk_onnx_check(
+        runtime, runtime->api.GetStringTensorContent(value, text, nbytes, starts, count),
+        err, "output '%s'", io->name);
+  }
+  for (size_t i = 0; status == VONK_OK && i < count; ++i) {
+    offsets[i] = (int32_t)starts[i];
+  }
+  offsets[count] = (int32_t)nbytes;
+  vonk_onnx_free(starts);
+  return status;
+}
+
+/* Copies the strings: their bytes stand behind the int32 offsets, of which there is one
+ * more than strings. */
 static vonk_status adopt_strings(const vonk_plugin_session *session, const vonk_io *io,
                                  const value_facts *facts, ort_value *value,
                                  vonk_tensor *tensor, vonk_error *err) {
   const onnx_runtime *runtime = session->model->runtime;
-  size_t nbytes = 0, n_offsets = facts->count + 1, room;
+  size_t nbytes = 0, room = (facts->count + 1) * sizeof(int32_t);
   VONK_TRY(vonk_onnx_check(runtime,
                            runtime->api.GetStringTensorDataLength(value, &nbytes), err,
                            "output '%s'", io->name));
-  if (nbytes > INT32_MAX || n_offsets > INT32_MAX) {
+  if (nbytes > INT32_MAX || facts->count >= INT32_MAX) {
     return vonk_onnx_fail(
         err, VONK_BACKEND,
         "output '%s': has %zu bytes of text: at most %d can be returned: "
         "use a smaller batch",
         io->name, nbytes, INT32_MAX);
   }
-  size_t *starts = vonk_onnx_alloc(n_offsets * sizeof *starts);
-  adopted *block = NULL;
-  room = n_offsets * sizeof(int32_t);
-  vonk_status status = starts == NULL
-                           ? vonk_onnx_fail_nomem(err, n_offsets * sizeof *starts)
-                           : new_block(room + nbytes, &block, err);
-  if (status == VONK_OK && facts->count != 0) {
-    status = vonk_onnx_check(
-        runtime,
-        runtime->api.GetStringTensorContent(value, (char *)block->copy + room, nbytes,
-                                            starts, facts->count),
-        err, "output '%s'", io->name);
+  adopted *block = new_block(room + nbytes);
+  if (block == NULL) {
+    return vonk_onnx_fail_nomem(err, room + nbytes);
   }
-  if (status == VONK_OK) {
-    int32_t *offsets = (int32_t *)(void *)block->copy;
-    for (size_t i = 0; i < facts->count; ++i) {
-      offsets[i] = (int32_t)starts[i];
-    }
-    offsets[facts->count] = (int32_t)nbytes;
-    fill_tensor(session, facts, block, tensor);
-    tensor->data = facts->count == 0 ? NULL : (char *)block->copy + room;
-    tensor->offsets = offsets;
-    tensor->nbytes = nbytes;
-    runtime->api.ReleaseValue(value);
-  } else {
+  int32_t *offsets = (int32_t *)(void *)block->copy;
+  char *text = (char *)block->copy + room;
+  vonk_status status =
+      copy_strings(runtime, io, value, facts->count, nbytes, offsets, err);
+  if (status != VONK_OK) {
     vonk_onnx_free(block);
+    return status;
   }
-  vonk_onnx_free(starts);
-  return status;
+  fill_tensor(session, facts, block, tensor);
+  tensor->data = facts->count == 0 ? NULL : text;
+  tensor->offsets = offsets;
+  tensor->nbytes = nbytes;
+  runtime->api.ReleaseValue(value);
+  return VONK_OK;
 }
 
 /* Whether the elements are where the host can read them. */
@@ -413,8 +426,10 @@ vonk_status vonk_onnx_tensor_adopt(const vonk_plugin_session *session,
   VONK_TRY(vonk_onnx_check(runtime, runtime->api.GetTensorMutableData(value, &data), err,
                            "output '%s'", io->name));
   bool must_copy = is_an_inputs_memory(run, data, facts.nbytes);
-  adopted *block;
-  VONK_TRY(new_block(must_copy ? facts.nbytes : 0, &block, err));
+  adopted *block = new_block(must_copy ? facts.nbytes : 0);
+  if (block == NULL) {
+    return vonk_onnx_fail_nomem(err, facts.nbytes);
+  }
   if (must_copy) {
     memcpy(block->copy, data, facts.nbytes);
     runtime->api.ReleaseValue(value);
