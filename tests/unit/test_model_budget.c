@@ -207,13 +207,13 @@ static void helpers_take_no_signals(void **state) {
   assert_non_null(folder);
   for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
     snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
-    FILE *file = entry->d_name[0] == '.' || atoi(entry->d_name) == getpid()
+    FILE *file = strtol(entry->d_name, NULL, 10) <= 0 ||
+                         strtol(entry->d_name, NULL, 10) == getpid()
                      ? NULL
                      : fopen(path, "r");
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-      unsigned long long blocked = 0;
-      if (sscanf(line, "SigBlk: %llx", &blocked) == 1) {
-        n_helpers += (blocked >> 1 & 1) != 0; /* SIGINT is 2 */
+      if (strncmp(line, "SigBlk:", 7) == 0) { /* SIGINT is 2, the first bit 1 */
+        n_helpers += (strtoull(line + 7, NULL, 16) >> 1 & 1) != 0;
       }
     }
     if (file != NULL) {

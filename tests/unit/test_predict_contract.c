@@ -208,7 +208,7 @@ static void dense_rows_are_borrowed_and_results_written_in_place(void **state) {
   assert_ok(vonk_predict(predictor, &b.array, &out, &err), &err);
   mock_counters counters = fixture_counters(MOCK("echo"));
   assert_int_equal(counters.preallocated, before + 3);
-  assert_int_equal(counters.last_input, (uintptr_t)&values[200 * WIDTH]);
+  assert_int_equal(counters.last_input, (uintptr_t)&values[(size_t)200 * WIDTH]);
   assert_int_equal(fixture_stats(predictor).bytes_copied, 0);
   assert_memory_equal(out.children[0]->children[0]->buffers[1], values, sizeof values);
   assert_int_equal((uintptr_t)out.children[0]->children[0]->buffers[1] % 64, 0);
@@ -281,7 +281,7 @@ static void a_row_that_the_plugin_names_is_counted_in_the_batch(void **state) {
   vonk_error err = VONK_ERROR_INIT;
   float broken[ROWS * WIDTH];
   memcpy(broken, values, sizeof broken);
-  broken[257 * WIDTH] = -3;
+  broken[(size_t)257 * WIDTH] = -3;
   fixture_start(&b, ROWS);
   fixture_add_lists(&b, "x", "f", WIDTH, NULL, NULL, broken);
   vonk_model *model =

@@ -44,7 +44,8 @@ static int predict_sums(const vonk_predictor *predictor, vonk_error *err,
   }
   const float *sums = out.children[0]->buffers[1];
   for (int i = 0; i < ROWS; i++) {
-    float expected = values[3 * i] + values[3 * i + 1] + values[3 * i + 2];
+    const float *x = &values[(size_t)i * WIDTH];
+    float expected = x[0] + x[1] + x[2];
     wrong += sums[i] < expected || sums[i] > expected;
   }
   out.release(&out);
@@ -331,7 +332,8 @@ static void the_first_bad_row_is_told(void **state) {
       fixture_write("fail.mock", "input x f32 -1 3\noutput y = sum x\nfail x -1\n");
   float broken[ROWS * WIDTH];
   memcpy(broken, values, sizeof broken);
-  broken[123 * WIDTH] = broken[124 * WIDTH] = broken[400 * WIDTH] = -1;
+  broken[(size_t)123 * WIDTH] = broken[(size_t)124 * WIDTH] =
+      broken[(size_t)400 * WIDTH] = -1;
   vonk_set_threads(4);
   vonk_model *model = fixture_open(path, MOCK("echo"));
   for (int k = 0; k < 50; k++) {
