@@ -134,7 +134,8 @@ CASES: dict[str, Case] = {
     "open: unknown option": (
         lambda f: Model(f.mlp(), speed="fast"),
         "INVALID",
-        "option speed: is not known to plug-in onnx: it takes plugin, device, graph_optimization, shared_weights",
+        "option speed: is not known to plug-in onnx: it takes plugin, device, "
+        "threads_per_run, graph_optimization, shared_weights",
     ),
     "open: plug-in not installed": (
         lambda f: Model(f.mlp(), plugin="tensorflow"),
