@@ -317,11 +317,20 @@ def test_null_counts_and_says_nothing(embedding: Path) -> None:
     assert predictor.stats().error_rows == 2
 
 
-def test_one_bad_row_costs_one_more_run_of_the_good_ones(embedding: Path) -> None:
-    _, rows = tokens_with([100], n=256)
+@pytest.mark.parametrize(("bad", "runs"), [(0, 1 + 2 * 8), (100, 1 + 2 * 8), (255, 1 + 8 + 1)])
+def test_halves_that_must_hold_the_bad_row_are_not_tried_whole(embedding: Path, bad: int, runs: int) -> None:
+    _, rows = tokens_with([bad], n=256)
     predictor = Predictor(Model(embedding), rows.schema, row_errors=NULL, batch_rows=256)
     predictor(rows)
-    assert predictor.stats().micro_batches <= 2 * 8 + 1, "halving 256 rows to one"
+    assert predictor.stats().micro_batches <= runs, "halving 256 rows to one"
+
+
+def test_a_micro_batch_of_mostly_nulls_runs_the_others_alone(mlp: Path, expected: Any) -> None:
+    good = [3, 50, 51, 98]
+    column = pa.array([X[i].tolist() if i in good else None for i in range(100)], pa.list_(pa.float32()))
+    predictor = Predictor(Model(mlp), pa.schema({"x": column.type}), batch_rows=100)
+    assert_equal(values_of(predictor(batch(x=column)).column("y").drop_null()), expected[good])
+    assert predictor.stats().bytes_in == len(good) * 16 * 4
 
 
 def test_a_thousand_broken_rows_of_a_hundred_thousand(embedding: Path) -> None:

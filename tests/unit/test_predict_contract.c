@@ -346,6 +346,114 @@ static void a_fixed_batch_is_padded_with_rows_of_the_batch(void **state) {
   vonk_model_close(model);
 }
 
+/* --- maps --- */
+
+static void a_name_mapped_twice_is_refused(void **state) {
+  (void)state;
+  fixture_batch b;
+  vonk_error err = VONK_ERROR_INIT;
+  vonk_predictor *predictor = NULL;
+  const vonk_kv outputs[] = {{"y", "one"}, {"y", "two"}};
+  const vonk_kv inputs[] = {{"x", "x"}, {"x", "x"}};
+  const vonk_kv holed[] = {{"x", NULL}};
+  make_batch(&b);
+  vonk_model *model = fixture_open(fixture_write("m.mock", copy_model), MOCK("echo"));
+  vonk_bind_options options = VONK_BIND_OPTIONS_INIT;
+  options.outputs = outputs;
+  options.n_outputs = 2;
+  assert_fails(vonk_predictor_create(model, &b.schema, &options, &predictor, &err), &err,
+               VONK_INVALID, "output map: 'y' is mapped twice");
+  options.n_outputs = 0;
+  options.inputs = inputs;
+  options.n_inputs = 2;
+  assert_fails(vonk_predictor_create(model, &b.schema, &options, &predictor, &err), &err,
+               VONK_INVALID, "input map: input 'x' is mapped twice");
+  options.inputs = holed;
+  options.n_inputs = 1;
+  assert_fails(vonk_predictor_create(model, &b.schema, &options, &predictor, &err), &err,
+               VONK_INVALID, "input map: an entry has no column");
+  options.inputs = NULL;
+  assert_fails(vonk_predictor_create(model, &b.schema, &options, &predictor, &err), &err,
+               VONK_INVALID, "a map has a count but no entries");
+  assert_null(predictor);
+  vonk_model_close(model);
+}
+
+static void an_option_given_twice_is_refused(void **state) {
+  (void)state;
+  vonk_error err = VONK_ERROR_INIT;
+  vonk_model *model = NULL;
+  const char *path = fixture_write("m.mock", copy_model);
+  const vonk_kv options[] = {{"scale", "1"}, {"plugin", MOCK("echo")}, {"scale", "2"}};
+  assert_fails(vonk_model_open(path, options, 3, &model, &err), &err, VONK_INVALID,
+               "option scale: is given twice, as '1' and as '2': give it once");
+  assert_fails(vonk_model_open(path, NULL, 1, &model, &err), &err, VONK_INVALID,
+               "model options: there is a count of 1 but no entry");
+  assert_null(model);
+}
+
+/* --- streams --- */
+
+static struct {
+  fixture_batch *batch;
+  int given, arrays_released, sources_released;
+} source;
+
+static void release_counted(struct ArrowArray *array) {
+  source.arrays_released++;
+  array->release = NULL;
+}
+static int get_schema(struct ArrowArrayStream *self, struct ArrowSchema *out) {
+  (void)self;
+  *out = source.batch->schema;
+  return 0;
+}
+static int get_next(struct ArrowArrayStream *self, struct ArrowArray *out) {
+  (void)self;
+  *out = source.batch->array;
+  out->release = source.given++ < 3 ? release_counted : NULL;
+  return 0;
+}
+static const char *get_last_error(struct ArrowArrayStream *self) {
+  (void)self;
+  return NULL;
+}
+static void release_source(struct ArrowArrayStream *self) {
+  source.sources_released++;
+  self->release = NULL;
+}
+
+static void a_stream_releases_what_it_took(void **state) {
+  (void)state;
+  fixture_batch b;
+  vonk_error err = VONK_ERROR_INIT;
+  struct ArrowArrayStream out, in = {.get_schema = get_schema,
+                                     .get_next = get_next,
+                                     .get_last_error = get_last_error,
+                                     .release = release_source};
+  struct ArrowArray rows;
+  make_batch(&b);
+  source.batch = &b;
+  vonk_model *model = fixture_open(fixture_write("m.mock", copy_model), MOCK("echo"));
+  vonk_predictor *predictor = fixture_bind(model, &b, NULL);
+  assert_ok(vonk_predict_stream(predictor, &in, &out, &err), &err);
+  vonk_predictor_release(predictor); /* the stream keeps it */
+  vonk_model_close(model);
+  assert_null(in.release);
+  for (int i = 1; i <= 3; i++) {
+    assert_int_equal(out.get_next(&out, &rows), 0);
+    assert_int_equal(rows.length, ROWS);
+    rows.release(&rows);
+    assert_int_equal(source.arrays_released, i);
+  }
+  assert_int_equal(out.get_next(&out, &rows), 0);
+  assert_null(rows.release); /* the end */
+  assert_int_equal(source.sources_released, 0);
+  out.release(&out);
+  assert_int_equal(source.sources_released, 1);
+  assert_int_equal(fixture_counters(MOCK("echo")).live_models, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_older_bind_options_struct_is_read_as_far_as_it_goes),
@@ -361,6 +469,9 @@ int main(void) {
       cmocka_unit_test(a_row_that_the_plugin_names_is_counted_in_the_batch),
       cmocka_unit_test(a_run_short_of_memory_is_halved),
       cmocka_unit_test(a_fixed_batch_is_padded_with_rows_of_the_batch),
+      cmocka_unit_test(a_name_mapped_twice_is_refused),
+      cmocka_unit_test(an_option_given_twice_is_refused),
+      cmocka_unit_test(a_stream_releases_what_it_took),
   };
   return cmocka_run_group_tests(tests, fill_values, fixture_remove_folder);
 }
