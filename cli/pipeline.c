@@ -396,8 +396,11 @@ void vonk_cli_pipeline_stop(vonk_cli_pipeline *p) {
   pthread_mutex_unlock(&p->mutex);
 }
 
-vonk_cli_pipeline_times vonk_cli_pipeline_timing(const vonk_cli_pipeline *p) {
-  return p->times;
+vonk_cli_pipeline_times vonk_cli_pipeline_timing(vonk_cli_pipeline *p) {
+  pthread_mutex_lock(&p->mutex);
+  vonk_cli_pipeline_times times = p->times;
+  pthread_mutex_unlock(&p->mutex);
+  return times;
 }
 
 void vonk_cli_pipeline_release(vonk_cli_pipeline *p) {

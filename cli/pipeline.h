@@ -46,7 +46,7 @@ vonk_status vonk_cli_pipeline_next(vonk_cli_pipeline *, vonk_cli_batch **out,
                                    vonk_error *err);
 /* Makes every thread end soon; from any thread. */
 void vonk_cli_pipeline_stop(vonk_cli_pipeline *);
-vonk_cli_pipeline_times vonk_cli_pipeline_timing(const vonk_cli_pipeline *);
+vonk_cli_pipeline_times vonk_cli_pipeline_timing(vonk_cli_pipeline *);
 /* Stops, waits for the threads, frees. NULL is fine. */
 void vonk_cli_pipeline_release(vonk_cli_pipeline *);
 
