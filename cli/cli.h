@@ -119,6 +119,9 @@ int vonk_cli_fail(const char *command, const vonk_error *err, int code);
 /* The same for a wrong command line, with where to read on; returns VONK_EXIT_USAGE. */
 int vonk_cli_misuse(const char *command, const vonk_error *err);
 
+/* Makes text from a model or a file fit to print: one line, and nothing that a terminal would obey. */
+void vonk_cli_clean(char *text);
+
 /* "1.6 MB", "407,050", "3 min 20 s": into out. */
 const char *vonk_cli_bytes(int64_t nbytes, char out[32]);
 const char *vonk_cli_count(int64_t n, char out[32]);

@@ -11,6 +11,7 @@ static void print_tensors(const char *title, const vonk_io *const *ios, uint32_t
   for (uint32_t i = 0; i < n; i++) {
     vonk_text text = {.size = 0};
     vonk_cli_tensor(ios[i], &text);
+    vonk_cli_clean(text.data);
     (void)printf("  %-10s %s\n", i == 0 ? title : "", text.data);
   }
 }
@@ -44,11 +45,24 @@ static void print_hint(const vonk_model_summary *s) {
   }
 }
 
+/* One line; long values are cut, --json has them whole. */
+static void print_metadata(const char *title, const vonk_kv *entry) {
+  enum { LONGEST = 100 };
+  vonk_text text = {.size = 0};
+  bool is_long = strlen(entry->value) > LONGEST;
+  vonk_text_add(&text, "%.64s: %.*s%s", entry->key, LONGEST, entry->value,
+                is_long ? "..." : "");
+  vonk_cli_clean(text.data);
+  (void)printf("  %-10s %s\n", title, text.data);
+}
+
 static void print_summary(const vonk_model_summary *s, const char *digest) {
   (void)printf("%s\n", s->path);
+  vonk_text producer = {.size = 0};
+  vonk_text_add(&producer, "%s", s->producer == NULL ? "" : s->producer);
+  vonk_cli_clean(producer.data);
   (void)printf("  %-10s %s%s%s\n", "format", s->format,
-               s->producer == NULL ? "" : ", written by ",
-               s->producer == NULL ? "" : s->producer);
+               s->producer == NULL ? "" : ", written by ", producer.data);
   (void)printf("  %-10s plug-in %s, runtime %s (%s)\n", "opened by", s->plugin,
                s->runtime_version, s->runtime_path);
   (void)printf("  %-10s %s\n", "device", s->device);
@@ -59,8 +73,7 @@ static void print_summary(const vonk_model_summary *s, const char *digest) {
   print_tensors(s->n_inputs == 1 ? "input" : "inputs", s->inputs, s->n_inputs);
   print_tensors(s->n_outputs == 1 ? "output" : "outputs", s->outputs, s->n_outputs);
   for (uint32_t i = 0; i < s->n_metadata; i++) {
-    (void)printf("  %-10s %s: %s\n", i == 0 ? "metadata" : "", s->metadata[i].key,
-                 s->metadata[i].value);
+    print_metadata(i == 0 ? "metadata" : "", &s->metadata[i]);
   }
   (void)printf("\nNext:\n");
   print_hint(s);

@@ -5,11 +5,22 @@
 
 #include "cli/cli.h"
 
+void vonk_cli_clean(char *text) {
+  for (; *text != '\0'; text++) {
+    if ((unsigned char)*text < ' ' || *text == 0x7f) {
+      *text = *text == '\n' || *text == '\t' ? ' ' : '?';
+    }
+  }
+}
+
 static void complain(const char *command, const char *message) {
+  char line[1200];
+  (void)snprintf(line, sizeof(line), "%s", message);
+  vonk_cli_clean(line);
   if (command == NULL) {
-    (void)fprintf(stderr, "vonk: %s\n", message);
+    (void)fprintf(stderr, "vonk: %s\n", line);
   } else {
-    (void)fprintf(stderr, "vonk %s: %s\n", command, message);
+    (void)fprintf(stderr, "vonk %s: %s\n", command, line);
   }
 }
 

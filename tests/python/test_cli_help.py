@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from program import FILES, MODEL, OK, USAGE, complaint, vonk
+from program import FILES, MODEL, OK, ROOT, USAGE, complaint, vonk
 
 COMMANDS = ["inspect", "run", "plugins", "bench", "help"]
 
@@ -63,6 +63,13 @@ def test_the_manual_page_is_good_troff(tmp_path):
     done = subprocess.run(["man", "--warnings", "-l", str(page)], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert "EXIT STATUS" in done.stdout
+
+
+def test_the_page_on_the_program_lists_the_same_exit_codes():
+    page = (ROOT / "docs" / "cli.md").read_text().split("## Exit codes")[1]
+    documented = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE)
+    printed = re.findall(r"^ +(\d+)  (.*)$", text("help", "run").split("Exit codes:")[1], re.MULTILINE)
+    assert documented == printed
 
 
 HINT_RUN = "\n'vonk help run' explains the command and its options."

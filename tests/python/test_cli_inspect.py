@@ -51,6 +51,17 @@ def test_the_text_shows_signature_size_and_what_to_type_next(mlp):
         assert part in said, f"{part!r} is not in:\n{said}"
 
 
+def test_a_model_cannot_command_the_terminal(tmp_path):
+    made = dense(name="x\x1b[31m", output="y\ny")
+    helper.set_model_props(made, {"evil\x1b]0;": "\x1b[2Jgone\nnext " + "long " * 100})
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    said = vonk("inspect", "m.onnx", cwd=tmp_path, check=OK).stdout.decode()
+    assert "\x1b" not in said
+    assert "x?[31m: float32[N, 4]" in said and "y y: float32[N, 3]" in said
+    line = next(line for line in said.splitlines() if "evil" in line)
+    assert "?[2Jgone next long" in line and line.endswith("...") and len(line) < 130
+
+
 def test_a_pinned_digest_is_checked(mlp):
     digest = hashlib.sha256(mlp.read_bytes()).hexdigest()
     vonk("inspect", f"{mlp}#sha256={digest}", check=OK)

@@ -1,6 +1,9 @@
 """What `vonk run` leaves behind when it is ended, when the disk is full, and when all goes well."""
 
+import contextlib
 import os
+import pty
+import re
 import shutil
 import signal
 import stat
@@ -229,3 +232,21 @@ def test_memory_stays_flat(tmp_path):
         peaks[name] = int(done.stdout) / 1024
     assert peaks["big"] - peaks["small"] < 100, f"MB: {peaks}"
     shutil.rmtree(tmp_path)
+
+
+def test_progress_on_a_terminal_shows_rate_and_time_left(slow, tmp_path):
+    ours, theirs = pty.openpty()
+    words = [program(), "run", "m.onnx", "in.parquet", "-o", tmp_path / "out.parquet", "--threads", "1"]
+    process = subprocess.Popen(words, cwd=slow, stderr=theirs)
+    os.close(theirs)
+    shown = ""
+    with contextlib.suppress(OSError):  # the terminal goes away with the process
+        while " left" not in shown:
+            shown += os.read(ours, 1000).decode()
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)
+    os.close(ours)
+    pattern = rf"\r\x1b\[K([\d,]+) of {ROWS:,} rows, ([\d,]+) rows/s, [\d.]+ (min|s|h)( \d+ s)? left"
+    found = re.search(pattern, shown)
+    assert found, repr(shown)
+    assert 0 < int(found[1].replace(",", "")) < ROWS
