@@ -71,6 +71,7 @@ static vonk_status fill(vonk_plugin_model *model, const char *path,
   VONK_TRY(vonk_onnx_file_check(path, &model->arena, &facts, err));
   VONK_TRY(vonk_onnx_runtime_get(&model->runtime, err));
   model->is_ort_format = facts.is_ort_format;
+  model->shapeless = facts.shapeless;
   model->info = (vonk_model_info){
       .struct_size = (uint32_t)sizeof model->info,
       .n_metadata = facts.n_metadata,

@@ -168,28 +168,58 @@ static vonk_status visit_function(walk *w, onnx_slice bytes, const place *here) 
   return VONK_OK;
 }
 
-/* The main graph's inputs and outputs: names have to be text, and there has to be an
- * output. */
+/* The last field of that number that holds a message; empty if there is none. */
+static onnx_slice find_message(onnx_slice message, uint32_t number, bool *found) {
+  onnx_field field;
+  onnx_slice last = {0};
+  *found = false;
+  while (vonk_wire_next(&message, &field) == 1) {
+    if (field.number == number && field.wire == WIRE_BYTES) {
+      last = field.bytes;
+      *found = true;
+    }
+  }
+  return last;
+}
+
+/* An input or output: its name has to be text. Remembers it if it has no shape, which
+ * ONNX Runtime would report as a single value's. */
+static vonk_status note_value(walk *w, onnx_slice value) {
+  bool has_name, has_type, is_tensor, has_shape;
+  onnx_slice name = find_message(value, 1, &has_name);
+  if (has_name &&
+      (name.size == 0 || !vonk_onnx_is_text((const char *)name.data, name.size))) {
+    return fail_damaged(w, IS_GRAPH, name.data,
+                        "an input or output whose name is empty or no text");
+  }
+  onnx_slice type = find_message(value, 2, &has_type);
+  onnx_slice tensor = find_message(type, 1, &is_tensor);
+  find_message(tensor, 2, &has_shape);
+  if (!has_name || has_shape || (has_type && !is_tensor)) {
+    return VONK_OK;
+  }
+  onnx_name *shapeless;
+  VONK_TRY(vonk_onnx_new(w->arena, 1, sizeof *shapeless, &shapeless, w->err));
+  shapeless->next = w->facts->shapeless;
+  w->facts->shapeless = shapeless;
+  return vonk_onnx_new_text(w->arena, (const char *)name.data, name.size,
+                            &shapeless->text, w->err);
+}
+
+/* The main graph's inputs and outputs; there has to be an output. */
 static vonk_status visit_graph(walk *w, onnx_slice bytes, const place *here) {
   if (here->parent != IS_MODEL) {
     return VONK_OK;
   }
   vonk_onnx_functions_enter(w, true);
-  onnx_field field, inner;
+  onnx_field field;
   size_t n_outputs = 0;
   for (onnx_slice rest = bytes; vonk_wire_next(&rest, &field) == 1;) {
     if (field.wire != WIRE_BYTES || (field.number != 11 && field.number != 12)) {
       continue;
     }
     n_outputs += field.number == 12;
-    for (onnx_slice value = field.bytes; vonk_wire_next(&value, &inner) == 1;) {
-      if (inner.number == 1 && inner.wire == WIRE_BYTES &&
-          (inner.bytes.size == 0 ||
-           !vonk_onnx_is_text((const char *)inner.bytes.data, inner.bytes.size))) {
-        return fail_damaged(w, IS_GRAPH, inner.bytes.data,
-                            "an input or output whose name is empty or no text");
-      }
-    }
+    VONK_TRY(note_value(w, field.bytes));
   }
   if (n_outputs == 0) {
     return vonk_onnx_fail(

@@ -9,8 +9,9 @@ typedef struct onnx_file_facts {
   bool is_ort_format; /* then nothing below is known, and the numbers are -1 */
   int64_t
       n_params; /* numbers in initializers, without indices (int64), flags and texts */
-  int64_t weight_bytes; /* of all initializers, those in external files included */
-  const char *producer; /* "pytorch 2.13.0"; NULL = unknown */
+  int64_t weight_bytes;       /* of all initializers, those in external files included */
+  const char *producer;       /* "pytorch 2.13.0"; NULL = unknown */
+  const onnx_name *shapeless; /* inputs and outputs without a shape */
   vonk_kv *metadata;
   uint32_t n_metadata;
 } onnx_file_facts;

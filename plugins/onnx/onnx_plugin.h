@@ -108,6 +108,12 @@ typedef struct onnx_core {
   ort_memory_info *device_memory; /* NULL on the CPU */
 } onnx_core;
 
+/* A list of names, in an arena. */
+typedef struct onnx_name {
+  const char *text;
+  const struct onnx_name *next;
+} onnx_name;
+
 struct vonk_plugin_model {
   const onnx_runtime *runtime;
   onnx_arena arena; /* all texts and tables below */
@@ -117,7 +123,8 @@ struct vonk_plugin_model {
   bool share_weights;
   vonk_model_info info;
   vonk_io *inputs, *outputs;
-  pthread_mutex_t lock; /* guards resident */
+  const onnx_name *shapeless; /* inputs and outputs whose shape the file does not say */
+  pthread_mutex_t lock;       /* guards resident */
   onnx_core
       *resident; /* the core made last: by open, then by a session of another kind */
 };

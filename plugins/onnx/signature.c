@@ -24,6 +24,15 @@ static vonk_status take_text(vonk_plugin_model *model, char *text, const char **
   return status;
 }
 
+static bool is_shapeless(const vonk_plugin_model *model, const char *name) {
+  for (const onnx_name *n = model->shapeless; n != NULL; n = n->next) {
+    if (strcmp(n->text, name) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static vonk_status read_dims(vonk_plugin_model *model, const ort_tensor_info *info,
                              vonk_io *io, vonk_error *err) {
   const ort_api *api = &model->runtime->api;
@@ -52,7 +61,7 @@ static vonk_status read_dims(vonk_plugin_model *model, const ort_tensor_info *in
                                   &names[i], err));
     }
   }
-  io->rank = (int32_t)rank;
+  io->rank = rank == 0 && is_shapeless(model, io->name) ? -1 : (int32_t)rank;
   io->shape = shape;
   io->dim_names = names;
   return VONK_OK;

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from capi import Model, Predictor, VonkError, library_path, predict
+from onnx import TensorProto, helper
 from reference import batch, models, save
 
 FLOATS = pa.list_(pa.float32())
@@ -175,6 +176,21 @@ CASES: dict[str, Case] = {
         "UNSUPPORTED",
         "input 'x': is a single value without a batch dimension, so the model cannot run on rows: export "
         "the model with a free first dimension",
+    ),
+    "model: no shape": (
+        lambda f: bind(
+            f.onnx(
+                "shapeless",
+                models.model(
+                    [models.node("Identity", ["x"], ["y"])],
+                    [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
+                    [models.value("y", ["n", 2])],
+                ),
+            ),
+            X,
+        ),
+        "UNSUPPORTED",
+        "input 'x': the model does not say its shape, so the columns cannot be checked: export it with shapes",
     ),
     "model: free and fixed first dimensions": (
         lambda f: bind(f.shaped(["n", 2], [1, 2], ["n", 2]), AB),
