@@ -9,8 +9,9 @@
  *
  * Bits. Frameworks give a row the same bits whatever the number of rows it runs with,
  * except alone: a matrix-vector kernel may add in another order. (Measured for ONNX
- * Runtime 1.31: 1 to 2,048 rows are equal with prepacked weights, 2 and more without.) So
- * a lone row runs twice at a time. */
+ * Runtime 1.31: 2 to 2,048 rows are equal; one row is so for large matrices with prepacked
+ * weights only.) So a row that is alone only because of its neighbours, bad ones or ones
+ * of another shape, runs twice at a time. */
 #include <inttypes.h>
 
 #include "predict/plan.h"
@@ -19,7 +20,7 @@ typedef struct runner {
   call *call;
   vonk_plugin_session *session;
   workspace *workspace;
-  int64_t cut_rows; /* rows of the cut: how many an undisturbed run has */
+  int64_t least; /* rows that a run must have */
 } runner;
 
 vonk_status vonk_call_check_cancel(const vonk_predictor *p, vonk_error *err) {
@@ -73,15 +74,17 @@ static vonk_status run_rows(runner *r, const micro_batch *mb, vonk_error *err) {
   return status;
 }
 
+static int64_t rows_to_run(const runner *r, int64_t n) {
+  int64_t fixed = r->call->predictor->fixed_batch;
+  if (fixed != 0) {
+    return fixed;
+  }
+  return n < r->least ? r->least : n;
+}
+
 /* Rows as they are listed, ascending; a gapless list borrows. */
 static micro_batch batch_of(const runner *r, const int64_t *rows, int64_t n) {
-  int64_t fixed = r->call->predictor->fixed_batch;
-  int64_t least = r->cut_rows > 1 ? 2 : 1;
-  micro_batch mb = {.n = n,
-                    .n_run = fixed != 0  ? fixed
-                             : n < least ? least
-                                         : n,
-                    .first = rows[0]};
+  micro_batch mb = {.n = n, .n_run = rows_to_run(r, n), .first = rows[0]};
   if (rows[n - 1] - rows[0] != n - 1) {
     mb.rows_in = rows;
     mb.rows_out = rows;
@@ -153,8 +156,8 @@ static void fill_places(const call *c, int64_t begin, int64_t end, int64_t first
  * ones are put together. */
 static micro_batch plan_range(const runner *r, cut range, int64_t n_good,
                               const int64_t *good) {
-  int64_t n = range.end - range.begin, fixed = r->call->predictor->fixed_batch;
-  micro_batch mb = {.n = n, .n_run = fixed != 0 ? fixed : n, .first = range.begin};
+  int64_t n = range.end - range.begin;
+  micro_batch mb = {.n = n, .n_run = rows_to_run(r, n), .first = range.begin};
   if (n_good == n) {
     return mb;
   }
@@ -169,12 +172,11 @@ static micro_batch plan_range(const runner *r, cut range, int64_t n_good,
 vonk_status vonk_run_cut(call *c, int64_t index, vonk_plugin_session *session,
                          workspace *ws, vonk_error *err) {
   cut range = c->cuts[index];
-  runner r = {.call = c,
-              .session = session,
-              .workspace = ws,
-              .cut_rows = range.end - range.begin};
   const int64_t *good = ws->rows_out;
   int64_t n_good = range.end - range.begin;
+  bool has_neighbours = n_good > 1 || (c->predictor->groups_rows && c->n_rows > 1);
+  runner r = {
+      .call = c, .session = session, .workspace = ws, .least = has_neighbours ? 2 : 1};
   micro_batch mb;
   if (c->order != NULL) {
     good = &c->order[range.begin];
