@@ -1,8 +1,7 @@
 /* The plan of `vonk run`: from the inputs' columns and the command line to one SELECT and
  * one predictor.
  *
- * How it works. A prepared SELECT * tells the columns and their types without reading
- * rows. Every column that a tensor could be made of is offered to the predictor, and of
+ * How it works. The columns are known from columns.c. Every column that a tensor could be made of is offered to the predictor, and of
  * the others those that the command line or a name asks for, so that the refusal says
  * why. The predictor says which it reads; the SELECT then names only the kept and the
  * read ones, and the predictor is made once more for exactly these. */
@@ -13,137 +12,12 @@
 #include <string.h>
 #include <strings.h>
 
-/* --- columns --- */
-
-static size_t count_casts(const vonk_cli_mapping *mappings, size_t n) {
-  size_t casts = 0;
-  for (size_t i = 0; i < n; i++) {
-    for (size_t j = 0; j < mappings[i].n_parts; j++) {
-      casts += mappings[i].parts[j].cast != NULL;
-    }
-  }
-  return casts;
-}
-
-/* "s"."f"::FLOAT */
-static void add_cast(const vonk_cli_part *part, vonk_cli_sql *sql) {
-  vonk_cli_sql_add(sql, "CAST(");
-  vonk_cli_sql_name(sql, part->column);
-  vonk_cli_sql_add(sql, " AS ");
-  vonk_cli_sql_add(sql, part->cast);
-  vonk_cli_sql_add(sql, ")");
-}
-
-static void add_casts(const vonk_cli_mapping *mappings, size_t n, vonk_cli_sql *sql) {
-  for (size_t i = 0; i < n; i++) {
-    for (size_t j = 0; j < mappings[i].n_parts; j++) {
-      if (mappings[i].parts[j].cast != NULL) {
-        vonk_cli_sql_add(sql, ", ");
-        add_cast(&mappings[i].parts[j], sql);
-        vonk_cli_sql_add(sql, " AS ");
-        vonk_cli_sql_name(sql, mappings[i].parts[j].name);
-      }
-    }
-  }
-}
-
-static vonk_status set_expressions(const vonk_cli_mapping *mappings, size_t n,
-                                   vonk_cli_plan *plan, vonk_error *err) {
-  size_t at = plan->n_input_columns;
-  for (size_t i = 0; i < n; i++) {
-    for (size_t j = 0; j < mappings[i].n_parts; j++) {
-      if (mappings[i].parts[j].cast != NULL) {
-        vonk_cli_sql sql = {.status = VONK_OK};
-        add_cast(&mappings[i].parts[j], &sql);
-        vonk_status status = vonk_cli_sql_check(&sql, err);
-        if (status == VONK_OK) {
-          status =
-              vonk_new_string(vonk_cli_sql_get(&sql), &plan->columns[at].expression, err);
-        }
-        vonk_cli_sql_release(&sql);
-        VONK_TRY(status);
-        at++;
-      }
-    }
-  }
-  return VONK_OK;
-}
-
-static vonk_status describe_columns(duckdb_prepared_statement statement,
-                                    vonk_cli_plan *plan, vonk_error *err) {
-  size_t n = duckdb_prepared_statement_column_count(statement);
-  VONK_TRY(vonk_new(n, sizeof(*plan->columns), &plan->columns, err));
-  for (size_t i = 0; i < n; i++) {
-    vonk_cli_column *c = &plan->columns[i];
-    plan->n_columns = i + 1;
-    const char *name = duckdb_prepared_statement_column_name(statement, i);
-    vonk_status status = vonk_new_string(name, &c->name, err);
-    duckdb_free((void *)(uintptr_t)name);
-    VONK_TRY(status);
-    c->logical = duckdb_prepared_statement_column_logical_type(statement, i);
-    VONK_TRY(vonk_duckdb_type_parse(c->logical, c->name, &c->type, err));
-  }
-  return VONK_OK;
-}
-
-static vonk_status read_columns(const vonk_cli_plan_request *r,
-                                const vonk_cli_mapping *mappings, size_t n,
-                                vonk_cli_plan *plan, vonk_error *err) {
-  vonk_cli_sql sql = {.status = VONK_OK};
-  vonk_cli_sql_add(&sql, "SELECT *");
-  add_casts(mappings, n, &sql);
-  vonk_cli_sql_add(&sql, " FROM ");
-  vonk_cli_sql_add(&sql, vonk_cli_sql_get(&r->source->relation));
-  duckdb_prepared_statement statement = NULL;
-  vonk_status status = vonk_cli_sql_check(&sql, err);
-  if (status == VONK_OK) {
-    if (duckdb_prepare(r->connection, vonk_cli_sql_get(&sql), &statement) !=
-        DuckDBSuccess) {
-      /* Without casts, only the files themselves can be at fault. */
-      status = vonk_cli_duckdb_fail(
-          err, count_casts(mappings, n) == 0 ? VONK_IO : VONK_INVALID, r->source->name,
-          duckdb_prepare_error(statement));
-    } else {
-      status = describe_columns(statement, plan, err);
-    }
-    duckdb_destroy_prepare(&statement);
-  }
-  vonk_cli_sql_release(&sql);
-  VONK_TRY(status);
-  plan->n_input_columns = plan->n_columns - count_casts(mappings, n);
-  return set_expressions(mappings, n, plan, err);
-}
-
-/* By name, as DuckDB compares names; *out is its place. */
-static bool find_column(const vonk_cli_plan *plan, const char *name, size_t *out) {
-  for (int pass = 0; pass < 2; pass++) {
-    for (size_t i = 0; i < plan->n_columns; i++) {
-      const char *other = plan->columns[i].name;
-      if (pass == 0 ? strcmp(other, name) == 0 : strcasecmp(other, name) == 0) {
-        *out = i;
-        return true;
-      }
-    }
-  }
-  return false;
-}
-
-static vonk_status no_such_column(const vonk_cli_plan *plan, const char *what,
-                                  const char *name, vonk_error *err) {
-  vonk_text list = {.size = 0};
-  for (size_t i = 0; i < plan->n_input_columns; i++) {
-    vonk_text_add(&list, "%s%s", i == 0 ? "" : ", ", plan->columns[i].name);
-  }
-  return vonk_fail(err, VONK_INVALID, "%s: the input has no column '%s': it has %s", what,
-                   name, list.data);
-}
-
 /* --- what is kept --- */
 
 static vonk_status keep_column(vonk_cli_plan *plan, const char *name, vonk_error *err) {
   size_t i;
-  if (!find_column(plan, name, &i) || i >= plan->n_input_columns) {
-    return no_such_column(plan, "--select", name, err);
+  if (!vonk_cli_plan_find(plan, name, &i) || i >= plan->n_input_columns) {
+    return vonk_cli_plan_no_column(plan, "--select", name, err);
   }
   if (plan->columns[i].is_kept) {
     return vonk_fail(err, VONK_INVALID, "--select: names the column '%s' twice", name);
@@ -413,7 +287,7 @@ static vonk_status check_clash(const vonk_cli_plan *plan, const vonk_bind_option
 vonk_status vonk_cli_plan_create(const vonk_cli_plan_request *r, vonk_cli_plan *out,
                                  vonk_error *err) {
   vonk_cli_plan plan = {.n_columns = 0};
-  vonk_status status = read_columns(r, r->mappings, r->n_mappings, &plan, err);
+  vonk_status status = vonk_cli_plan_columns(r, &plan, err);
   if (status == VONK_OK && (status = keep_columns(r->select, &plan, err)) == VONK_OK &&
       (status = bind_model(r, r->mappings, r->n_mappings, &plan, err)) == VONK_OK) {
     status = check_clash(&plan, r->bind, err);

@@ -68,4 +68,15 @@ void vonk_cli_plan_clear(vonk_cli_plan *);
 /* The SELECT statement. */
 void vonk_cli_plan_sql(const vonk_cli_plan *, const vonk_cli_source *, vonk_cli_sql *out);
 
+/* --- the columns there are (columns.c) --- */
+
+/* Fills the plan's columns: those of the input, then the converted ones. */
+vonk_status vonk_cli_plan_columns(const vonk_cli_plan_request *request,
+                                  vonk_cli_plan *plan, vonk_error *err);
+/* By name, as DuckDB compares names; *out is its place. */
+bool vonk_cli_plan_find(const vonk_cli_plan *, const char *name, size_t *out);
+/* "<what>: the input has no column '<name>': it has ..." */
+vonk_status vonk_cli_plan_no_column(const vonk_cli_plan *, const char *what,
+                                    const char *name, vonk_error *err);
+
 #endif /* VONK_CLI_PLAN_H */

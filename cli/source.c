@@ -136,6 +136,11 @@ static vonk_status detect(const char *shown, const char *path, vonk_cli_format f
 static vonk_status add_path(vonk_cli_source *s, const char *path, vonk_cli_format forced,
                             vonk_error *err) {
   struct stat st;
+  if (strstr(path, "://") != NULL) {
+    return vonk_fail(err, VONK_IO,
+                     "%s: is not on this machine: fetch it first, or pipe it in with -",
+                     path);
+  }
   if (stat(path, &st) != 0) {
     return vonk_fail(err, VONK_IO, "%s: cannot be read: %s", path, strerror(errno));
   }
@@ -342,7 +347,8 @@ vonk_status vonk_cli_source_open(duckdb_connection connection, const char *const
   for (size_t i = 0; status == VONK_OK && i < n; i++) {
     if (strcmp(inputs[i], "-") == 0) {
       status = add_stdin(&s, forced, err);
-    } else if (strpbrk(inputs[i], "*?[") != NULL && access(inputs[i], F_OK) != 0) {
+    } else if (strstr(inputs[i], "://") == NULL && strpbrk(inputs[i], "*?[") != NULL &&
+               access(inputs[i], F_OK) != 0) {
       status = add_pattern(&s, connection, inputs[i], forced, err);
     } else {
       status = add_path(&s, inputs[i], forced, err);

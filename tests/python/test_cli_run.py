@@ -417,6 +417,42 @@ def test_a_column_of_the_wrong_type_says_how_to_convert_it(tmp_path):
     vonk("run", "m.onnx", "in.parquet", "-o", "out.parquet", "--input", "x=x::FLOAT[]", cwd=tmp_path, check=OK)
 
 
+def test_a_field_of_a_struct_can_be_converted(folder, expected, tmp_path):
+    table = read(folder / "rows.parquet")
+    record = pa.StructArray.from_arrays([table["x"].combine_chunks().cast(pa.list_(pa.float64()))], ["f"])
+    pq.write_table(pa.table({"s": record}), tmp_path / "in.parquet")
+    args = ["run", folder / "mlp.onnx", "in.parquet", "-o", "out.parquet", "--input"]
+    for column in ("x=s.f::FLOAT[4]", "x=s.f::FLOAT[]", "x=s.f"):
+        vonk(*args, column, cwd=tmp_path, check=OK)
+        np.testing.assert_array_equal(stacked(read(tmp_path / "out.parquet")["y"]), expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("z::FLOAT[]", "vonk run: --input: the input has no column 'z': it has id, x, name"),
+        ("id.f::FLOAT[]", "vonk run: rows.parquet: "),
+        ("x::FLO", "vonk run: rows.parquet: Type with name FLO does not exist!"),
+    ],
+)
+def test_a_conversion_that_cannot_be(folder, tmp_path, column, message):
+    args = ["run", "mlp.onnx", "rows.parquet", "-o", tmp_path / "out.parquet", "--input", f"x={column}"]
+    assert complaint(*args, code=DATA, cwd=folder).startswith(message)
+
+
+def test_one_conversion_may_feed_two_inputs(tmp_path):
+    graph = model(
+        [helper.make_node("Add", ["a", "b"], ["sum"])],
+        [value("a", TensorProto.FLOAT, "N", 2), value("b", TensorProto.FLOAT, "N", 2)],
+        [value("sum", TensorProto.FLOAT, "N", 2)],
+    )
+    (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
+    (tmp_path / "in.csv").write_text('v\n"[1, 2]"\n"[3, 4]"\n')
+    inputs = ["--input", "a=v::FLOAT[]", "--input", "b=v::FLOAT[]"]
+    vonk("run", "m.onnx", "in.csv", "-o", "out.parquet", *inputs, cwd=tmp_path, check=OK)
+    assert read(tmp_path / "out.parquet")["sum"].to_pylist() == [[2.0, 4.0], [6.0, 8.0]]
+
+
 def test_a_date_cannot_feed_a_model(tmp_path):
     (tmp_path / "m.onnx").write_bytes(dense().SerializeToString())
     pq.write_table(pa.table({"x": pa.array([0], pa.date32())}), tmp_path / "in.parquet")
@@ -440,6 +476,11 @@ def test_a_cast_that_fails_is_about_the_rows(tmp_path):
         (["no.parquet"], FILES, "vonk run: no.parquet: cannot be read: No such file or directory"),
         (["no-*.parquet"], FILES, "vonk run: no-*.parquet: no file matches this pattern"),
         (["."], FILES, "vonk run: .: is a folder: name the files in it, as in './*.parquet'"),
+        (
+            ["https://example.com/rows.parquet"],
+            FILES,
+            "vonk run: https://example.com/rows.parquet: is not on this machine: fetch it first, or pipe it in with -",
+        ),
         (["-", "-"], FILES, "vonk run: -: the standard input can be read once only"),
         (
             ["text.parquet"],
