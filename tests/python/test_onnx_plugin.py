@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import vonk
 from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, helper
 
@@ -30,15 +31,11 @@ import abi  # noqa: E402
 
 
 def find_plugin() -> Path:
-    """In VONK_TEST_PLUGIN_DIR, else in the installed package."""
+    """In VONK_TEST_PLUGIN_DIR, else the installed one."""
     folder = os.environ.get("VONK_TEST_PLUGIN_DIR")
     if folder:
         return Path(folder) / "vonk_onnx.so"
-    spec = importlib.util.find_spec("vonk")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        for found in Path(place).rglob("vonk_onnx.so"):
-            return found
-    raise AssertionError("vonk_onnx.so is neither in VONK_TEST_PLUGIN_DIR nor in the installed vonk package")
+    return vonk.installation().plugins / "vonk_onnx.so"
 
 
 def find_library() -> Path:
@@ -46,8 +43,10 @@ def find_library() -> Path:
 
 
 @pytest.fixture(scope="session")
-def plugin() -> abi.Plugin:
-    return abi.Plugin(find_plugin(), {"onnxruntime": str(find_library())})
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> abi.Plugin:
+    """A copy of the plug-in: the library of other tests in this process may have opened the file itself, as its host."""
+    copy = shutil.copy(find_plugin(), tmp_path_factory.mktemp("plugin"))
+    return abi.Plugin(Path(copy), {"onnxruntime": str(find_library())})
 
 
 def save(model: onnx.ModelProto, path: Path) -> Path:
