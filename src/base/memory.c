@@ -58,7 +58,7 @@ vonk_status vonk_new_aligned(size_t nbytes, size_t align, void *out_pointer,
 
 vonk_status vonk_new_string(const char *text, char **out, vonk_error *err) {
   size_t nbytes = strlen(text) + 1;
-  char *copy;
+  char *copy = NULL;
   VONK_TRY(vonk_new(nbytes, 1, &copy, err));
   memcpy(copy, text, nbytes);
   *out = copy;

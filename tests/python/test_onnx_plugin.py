@@ -44,7 +44,7 @@ def find_library() -> Path:
 
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> abi.Plugin:
-    """A copy of the plug-in: the library of other tests in this process may have opened the file itself, as its host."""
+    """A copy of the plug-in: other tests in this process may have opened the file itself, with another host."""
     copy = shutil.copy(find_plugin(), tmp_path_factory.mktemp("plugin"))
     return abi.Plugin(Path(copy), {"onnxruntime": str(find_library())})
 
