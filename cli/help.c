@@ -189,8 +189,11 @@ static void print_man(void) {
       "SYNOPSIS\n");
   for (const vonk_cli_command *c = vonk_cli_commands; c->name != NULL; c++) {
     (void)printf(".B vonk %s\n", c->name);
-    man_text(c->operands);
-    (void)printf("\n[\\fIOPTION\\fR]...\n.br\n");
+    if (c->operands[0] != '\0') {
+      man_text(c->operands);
+      (void)printf("\n");
+    }
+    (void)printf("[\\fIOPTION\\fR]...\n.br\n");
   }
   (void)printf(".SH DESCRIPTION\n");
   for (const vonk_cli_command *c = vonk_cli_commands; c->name != NULL; c++) {

@@ -192,22 +192,30 @@ static vonk_status fit_packed(input_plan *input, vonk_error *err) {
   return VONK_OK;
 }
 
+static vonk_status fit_shape(const source *s, input_plan *input, vonk_error *err) {
+  if (s->type->kind == VONK_TYPE_NULL) {
+    return VONK_OK; /* no row of it ever becomes a tensor */
+  }
+  if (s->depth == 1) {
+    return fit_flat(s, input, err);
+  }
+  if (s->depth > 1) {
+    return fit_nested(s, input, err);
+  }
+  VONK_TRY(fit_scalar(s, input, err));
+  close_free_dimensions(input);
+  return VONK_OK;
+}
+
+/* Of a wrong shape and a wrong number type the shape is told: a cast would not help. */
 static vonk_status fit_single(input_plan *input, vonk_error *err) {
   source *s = &input->sources[0];
   bool is_exact = false;
   VONK_TRY(measure_depth(s, input, err));
+  if ((s->leaf->dtype == VONK_BYTES) == (input->dtype->dtype == VONK_BYTES)) {
+    VONK_TRY(fit_shape(s, input, err));
+  }
   VONK_TRY(fit_dtype(s, input, &is_exact, err));
-  if (s->type->kind == VONK_TYPE_NULL) {
-    return VONK_OK; /* no row of it ever becomes a tensor */
-  }
-  if (s->depth == 0) {
-    VONK_TRY(fit_scalar(s, input, err));
-    close_free_dimensions(input);
-  } else if (s->depth == 1) {
-    VONK_TRY(fit_flat(s, input, err));
-  } else {
-    VONK_TRY(fit_nested(s, input, err));
-  }
   bool is_plain = s->leaf->kind == VONK_TYPE_VALUE && s->leaf->dtype != VONK_BOOL8 &&
                   s->type->kind != VONK_TYPE_DICTIONARY;
   bool is_text = s->leaf->kind == VONK_TYPE_TEXT && !s->leaf->wide_offsets &&
