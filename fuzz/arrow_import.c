@@ -17,8 +17,7 @@
 #include <string.h>
 
 #include "arrow/arrow.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz/target.h"
 
 enum {
   BUFFER_CAP = 1 << 20,
@@ -27,14 +26,6 @@ enum {
   MAX_FIELDS = 3,
   MAX_ROWS_READ = 64
 };
-
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      abort();                                                                      \
-    }                                                                               \
-  } while (0)
 
 /* --- the input, and memory that lives as long as it --- */
 

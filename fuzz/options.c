@@ -13,19 +13,10 @@
 #include <string.h>
 
 #include "arrow/arrow.h"
+#include "fuzz/target.h"
 #include "model/internal.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { MAX_IO = 3, MAX_COLUMNS = 5, MAX_NODES = 40, MAX_MAP = 3, MAX_TEXT = 128 };
-
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      abort();                                                                      \
-    }                                                                               \
-  } while (0)
 
 /* --- the input --- */
 
