@@ -297,14 +297,19 @@ vonk_status vonk_cli_pipeline_create(const vonk_cli_plan *plan, duckdb_result *r
   return VONK_OK;
 }
 
+/* A full first chunk is hardly ever all, and the others need not wait for the second. */
+static bool first_is_full(const vonk_cli_pipeline *p) {
+  return p->tail > 0 && p->ring[0].n_rows == (int64_t)duckdb_vector_size();
+}
+
 vonk_status vonk_cli_pipeline_prime(vonk_cli_pipeline *p, double *row_bytes, bool *is_all,
                                     vonk_error *err) {
   pthread_mutex_lock(&p->mutex);
-  while (may_read(p) && p->tail < 2) {
+  while (may_read(p) && p->tail < 2 && !first_is_full(p)) {
     read_batch(p);
   }
   *row_bytes = 0.0;
-  *is_all = p->tail <= 1;
+  *is_all = p->tail <= 1 && !first_is_full(p);
   if (p->tail > 0) {
     const vonk_cli_batch *b = &p->ring[0];
     uint64_t nbytes = 0;

@@ -79,6 +79,7 @@ DUCKDB_EXTENSION_EXTERN
   X(vector_assign_string_element_len)       \
   X(vector_ensure_validity_writable)        \
   X(vector_get_data)                        \
+  X(vector_size)                            \
   X(vector_get_validity)                    \
   X(vector_reference_vector)
 
