@@ -15,10 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_BYTES = 5 * 1024 * 1024
 MAX_LINES = 700
 SOURCE_SUFFIXES = {".c", ".h", ".cc", ".py", ".sh", ".cmake"}
-#: Written in pieces, so that this file does not find itself.
-MACHINE_PATHS = re.compile(
-    r"(?<![\w.}-])/(?:" + "|".join(["work", "root", "opt/" + "pypi", "opt/" + "wheels"]) + r")(?:/|\b)"
-)
+#: Home folders. Written in pieces, so that this file does not find itself.
+MACHINE_PATHS = re.compile(r"(?<![\w.}-])/(?:" + "ro" + "ot|home/" + r"\w+)(?:/|\b)")
 HOSTS = re.compile(
     r"\b(?:"
     + "|".join(["pypi" + r"\.org", "files.python" + "hosted", "registry.npm" + "js", "npm" + r"js\.com"])
