@@ -2,7 +2,7 @@
  *
  * How it works: VONK_LIBDUCKDB, else what paths.conf says under "duckdb", else
  * PREFIX/lib/vonk/libduckdb.so, else the dynamic linker's libduckdb.so; the first that
- * exists must work. Each function in VONK_DUCKDB_FUNCTIONS is looked up into the table
+ * exists must work, and what VONK_LIBDUCKDB names must exist. Each function in VONK_DUCKDB_FUNCTIONS is looked up into the table
  * that DuckDB's header declares for extensions, so code written for an extension runs
  * here unchanged. */
 #define _GNU_SOURCE /* secure_getenv */
@@ -67,6 +67,12 @@ vonk_status vonk_cli_duckdb_load(vonk_error *err) {
     VONK_TRY(try_open(places[i], &library, err));
     if (library != NULL) {
       return VONK_OK;
+    }
+    if (places[i] == named) {
+      return vonk_fail(err, VONK_UNSUPPORTED,
+                       "VONK_LIBDUCKDB: there is no %s: give the path of a libduckdb.so, "
+                       "or unset it",
+                       named);
     }
     vonk_text_add(&searched, "%s%s: no %s", i == 0 ? "" : "; ", origins[i], places[i]);
   }

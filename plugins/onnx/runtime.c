@@ -55,6 +55,12 @@ static vonk_status open_file(const char *path, const char *source, void **out,
                           "ONNX Runtime: %s says '%s': %s: " INSTALL_HINT, source, path,
                           why == NULL ? "cannot be loaded" : why);
   }
+  if (dlsym(library, "OrtGetApiBase") == NULL) {
+    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
+                          "ONNX Runtime: %s says '%s': is no ONNX Runtime, it has no "
+                          "OrtGetApiBase: " INSTALL_HINT,
+                          source, path);
+  }
   *out = library;
   return VONK_OK;
 }
@@ -94,8 +100,8 @@ static vonk_status take_api(void *library, onnx_runtime *runtime, vonk_error *er
   void *symbol = dlsym(library, "OrtGetApiBase");
   if (symbol == NULL) {
     return vonk_onnx_fail(err, VONK_UNSUPPORTED,
-                          "ONNX Runtime: the library has no OrtGetApiBase: is it ONNX "
-                          "Runtime? " INSTALL_HINT);
+                          "ONNX Runtime: the " LIBRARY_SONAME
+                          " in this process has no OrtGetApiBase: " INSTALL_HINT);
   }
   const ort_api_base *(*get_base)(void);
   memcpy(&get_base, &symbol, sizeof symbol);
