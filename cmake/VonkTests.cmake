@@ -114,8 +114,13 @@ endif()
 # An instrumented plug-in can only be opened by a process that started with the sanitizer's library.
 set(VONK_PRELOAD "")
 if(VONK_SANITIZE MATCHES "address")
-  execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libasan.so
-                  OUTPUT_VARIABLE VONK_PRELOAD OUTPUT_STRIP_TRAILING_WHITESPACE)
+  # It wraps C++ exceptions, so it wants the C++ library beside it before a framework brings that along.
+  foreach(library libasan.so libstdc++.so)
+    execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=${library}
+                    OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE)
+    string(APPEND VONK_PRELOAD "${path} ")
+  endforeach()
+  string(STRIP "${VONK_PRELOAD}" VONK_PRELOAD)
 endif()
 foreach(source IN LISTS VONK_PYTESTS)
   get_filename_component(name ${source} NAME_WE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,29 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import make_hostile
+import models
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import vonk
 from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, helper
 
-TOOLS = Path(__file__).resolve().parent.parent / "onnx"
-sys.path.insert(0, str(TOOLS))
+import abi
 
-import make_hostile  # noqa: E402
-import models  # noqa: E402
-
-import abi  # noqa: E402
+TOOLS = Path(__file__).resolve().parent
+ROOT = TOOLS.parent.parent
 
 
 def find_plugin() -> Path:
-    """In VONK_TEST_PLUGIN_DIR, else the installed one."""
-    folder = os.environ.get("VONK_TEST_PLUGIN_DIR")
-    if folder:
-        return Path(folder) / "vonk_onnx.so"
-    return vonk.installation().plugins / "vonk_onnx.so"
+    """In VONK_TEST_PLUGIN_DIR, as ctest says for each preset; by hand, the developer build's."""
+    return Path(os.environ.get("VONK_TEST_PLUGIN_DIR", ROOT / "build/dev/lib/vonk/plugins")) / "vonk_onnx.so"
 
 
 def find_library() -> Path:
@@ -43,10 +37,8 @@ def find_library() -> Path:
 
 
 @pytest.fixture(scope="session")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> abi.Plugin:
-    """A copy of the plug-in: other tests in this process may have opened the file itself, with another host."""
-    copy = shutil.copy(find_plugin(), tmp_path_factory.mktemp("plugin"))
-    return abi.Plugin(Path(copy), {"onnxruntime": str(find_library())})
+def plugin() -> abi.Plugin:
+    return abi.Plugin(find_plugin(), {"onnxruntime": str(find_library())})
 
 
 def save(model: onnx.ModelProto, path: Path) -> Path:
