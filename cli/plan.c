@@ -1,9 +1,9 @@
 /* The plan of `vonk run`: from the inputs' columns and the command line to one SELECT and
  * one predictor.
  *
- * How it works. The columns are known from columns.c. Every column that a tensor could be made of is offered to the predictor, and of
- * the others those that the command line or a name asks for, so that the refusal says
- * why. The predictor says which it reads; the SELECT then names only the kept and the
+ * How it works. The columns are known from columns.c. Every column that a tensor could be
+ * made of is offered to the predictor, and of the others those that the command line or a
+ * name asks for, so that the refusal says why. The predictor says which it reads; the SELECT then names only the kept and the
  * read ones, and the predictor is made once more for exactly these. */
 #define _DEFAULT_SOURCE /* strsep */
 #include "cli/plan.h"

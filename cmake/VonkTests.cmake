@@ -104,7 +104,7 @@ foreach(source IN LISTS VONK_C_TESTS)
   endif()
 endforeach()
 
-# --- tests in Python of what the build tree holds: the program (as a child process), a plug-in (through ctypes) ----
+# --- tests in Python of what the build tree holds: the program (as a child process), library and plug-in (ctypes) ----
 # tests/python and tests/tools are about the installed wheel and about our tools: tools/test.sh runs those.
 file(GLOB VONK_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.py)
 list(FILTER VONK_PYTESTS EXCLUDE REGEX "/tests/(python|tools)/")
@@ -132,6 +132,7 @@ foreach(source IN LISTS VONK_PYTESTS)
   vonk_add_test(${folder}.${name} ${VONK_PYTHON} -m pytest -q -p no:cacheprovider ${source})
   set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT
     "VONK_BUILD_DIR=${PROJECT_BINARY_DIR}" "VONK_PROGRAM=${PROJECT_BINARY_DIR}/bin/vonk"
+    "VONK_LIBRARY=${PROJECT_BINARY_DIR}/lib/libvonk.so"
     "VONK_MOCK_DIR=${VONK_MOCK_FOLDER}" "VONK_TEST_PLUGIN_DIR=${VONK_PLUGIN_FOLDER}"
     "VONK_TEST_SANITIZE=${VONK_SANITIZE}")
   if(NOT folder STREQUAL "program" AND VONK_PRELOAD)

@@ -14,5 +14,5 @@ done
 status=0
 ctest --preset asan || status=1
 ctest --preset dev || status=1
-python -m pytest -q tests/tools tests/python || status=1
+python -m pytest -q tests/tools tests/python tests/predict || status=1
 exit $status

@@ -105,47 +105,22 @@ static vonk_status check_tensor(const output_plan *o, const micro_batch *mb,
 /* --- argmax --- */
 
 /* As NumPy: the first largest one, and a NaN is larger than any number. */
-static int64_t argmax_f64(const double *x, int64_t n) {
-  int64_t best = 0;
-  for (int64_t i = 0; i < n; i++) {
-    if (isnan(x[i])) {
-      return i;
-    }
-    if (x[i] > x[best]) {
-      best = i;
-    }
+#define DEFINE_ARGMAX(NAME, TYPE, IS_NAN)         \
+  static int64_t NAME(const TYPE *x, int64_t n) { \
+    int64_t best = 0;                             \
+    for (int64_t i = 0; i < n; i++) {             \
+      if (IS_NAN(x[i])) {                         \
+        return i;                                 \
+      }                                           \
+      best = x[i] > x[best] ? i : best;           \
+    }                                             \
+    return best;                                  \
   }
-  return best;
-}
-
-static int64_t argmax_f32(const float *x, int64_t n) {
-  int64_t best = 0;
-  for (int64_t i = 0; i < n; i++) {
-    if (isnan(x[i])) {
-      return i;
-    }
-    if (x[i] > x[best]) {
-      best = i;
-    }
-  }
-  return best;
-}
-
-static int64_t argmax_u64(const uint64_t *x, int64_t n) {
-  int64_t best = 0;
-  for (int64_t i = 1; i < n; i++) {
-    best = x[i] > x[best] ? i : best;
-  }
-  return best;
-}
-
-static int64_t argmax_i64(const int64_t *x, int64_t n) {
-  int64_t best = 0;
-  for (int64_t i = 1; i < n; i++) {
-    best = x[i] > x[best] ? i : best;
-  }
-  return best;
-}
+#define NEVER(x) false
+DEFINE_ARGMAX(argmax_f32, float, isnan)
+DEFINE_ARGMAX(argmax_f64, double, isnan)
+DEFINE_ARGMAX(argmax_i64, int64_t, NEVER)
+DEFINE_ARGMAX(argmax_u64, uint64_t, NEVER)
 
 /* The widest type of a kind compares as the narrow ones do. */
 static vonk_status argmax_rows(const output_plan *o, const uint8_t *values,

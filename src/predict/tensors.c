@@ -94,8 +94,8 @@ static bool is_dense(const source_view *v, const micro_batch *mb, size_t row_ele
 static void copy_rows(const source_view *v, const micro_batch *mb, size_t row_elements,
                       const vonk_dtype_info *dtype, uint8_t *target) {
   size_t row_bytes = row_elements * dtype->size;
-  if (mb->n == 0) {
-    return;
+  if (mb->n == 0 || row_bytes == 0) {
+    return; /* target may be NULL then */
   }
   if (is_dense(v, mb, row_elements)) {
     copy_elements(v, vonk_rows_start(v, mb->first), (size_t)mb->n * row_elements,
