@@ -1,6 +1,7 @@
 # The vonk program: our static library, jansson static, DuckDB's headers at compile time and its library at run time.
 
-file(GLOB VONK_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c ${PROJECT_SOURCE_DIR}/engines/duckdb/*.c)
+file(GLOB VONK_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c ${PROJECT_SOURCE_DIR}/engines/duckdb/*.c
+     ${PROJECT_SOURCE_DIR}/engines/duckdb/functions/*.c)
 if(VONK_CLI_SOURCES AND TARGET vonk_core)
   set(VONK_DUCKDB_INCLUDE_DIR ${VONK_DEPS_DIR}/duckdb/include CACHE PATH "Folder of duckdb.h and duckdb_extension.h")
   if(NOT EXISTS ${VONK_DUCKDB_INCLUDE_DIR}/duckdb_extension.h)

@@ -55,7 +55,7 @@ def rule(layers: str = "", public: str | None = None, system: str = "") -> Rule:
 
 NO_ARROW = "plugin.h vonk.h"
 CORE = "base arrow plugin model predict"
-TESTS = rule(CORE + " onnx cli duckdb tests mock", system="cmocka.h jansson.h duckdb.h duckdb_extension.h")
+TESTS = rule(CORE + " onnx cli duckdb functions extension tests mock", system="cmocka.h jansson.h duckdb.h duckdb_extension.h")
 
 #: Layer -> rule, in the order of docs/architecture.md.
 RULES = {
@@ -71,9 +71,12 @@ RULES = {
     "plugins/tensorflow": rule(public="plugin.h"),
     "plugins/torch": rule(public="plugin.h"),
     "engines/duckdb": rule("base", system="duckdb.h duckdb_extension.h"),
-    "cli": rule(CORE + " image learn duckdb", system="malloc.h jansson.h duckdb.h duckdb_extension.h"),
+    "engines/duckdb/functions": rule("base duckdb", system="duckdb.h duckdb_extension.h"),
+    "engines/duckdb/extension": rule("base duckdb functions", system="duckdb.h duckdb_extension.h"),
+    "cli": rule(CORE + " image learn duckdb functions", system="malloc.h jansson.h duckdb.h duckdb_extension.h"),
     "examples/embed": rule(),
     "examples/plugin": rule(public="plugin.h"),
+    "python/core": rule(system="Python.h"),
     "tests/mock": rule(public="plugin.h"),
     "tests": TESTS,
     "bench": TESTS,

@@ -10,7 +10,7 @@ CALL = re.compile(r"\b(duckdb_[a-z0-9_]+)\s*\(")
 def test_every_duckdb_function_called_is_looked_up():
     called = set()
     for folder in ("cli", "engines/duckdb"):
-        for path in sorted((ROOT / folder).glob("*.[ch]")):
+        for path in sorted((ROOT / folder).rglob("*.[ch]")):
             called |= set(CALL.findall(re.sub(r"/\*.*?\*/|\"[^\"\n]*\"", "", path.read_text(), flags=re.DOTALL)))
     called = {name for name in called if not name.startswith("duckdb_ext_api")}
     table = (ROOT / "engines/duckdb/duckdb_api.h").read_text()
