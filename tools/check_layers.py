@@ -55,7 +55,9 @@ def rule(layers: str = "", public: str | None = None, system: str = "") -> Rule:
 
 NO_ARROW = "plugin.h vonk.h"
 CORE = "base arrow plugin model predict"
-TESTS = rule(CORE + " onnx cli duckdb functions extension tests mock", system="cmocka.h jansson.h duckdb.h duckdb_extension.h")
+TESTS = rule(
+    CORE + " onnx cli duckdb functions extension tests mock", system="cmocka.h jansson.h duckdb.h duckdb_extension.h"
+)
 
 #: Layer -> rule, in the order of docs/architecture.md.
 RULES = {
