@@ -215,7 +215,8 @@ vonk_status vonk_cli_bench_read(const vonk_cli_args *args, const vonk_model_summ
   duckdb_database database = NULL;
   duckdb_connection connection = NULL;
   VONK_TRY(vonk_cli_duckdb_load(err));
-  VONK_TRY(vonk_cli_database_open(&database, err));
+  VONK_TRY(vonk_cli_database_open(&(vonk_cli_database_settings){.n_threads = 1},
+                                  &database, err));
   vonk_status status = shape_rows(s, n_rows, &rows, err);
   if (status == VONK_OK && duckdb_connect(database, &connection) != DuckDBSuccess) {
     status = vonk_fail(err, VONK_BACKEND, "DuckDB: refused a connection");

@@ -83,30 +83,42 @@ vonk_status vonk_cli_duckdb_load(vonk_error *err) {
                    searched.data);
 }
 
-vonk_status vonk_cli_database_open(duckdb_database *out, vonk_error *err) {
-  /* One thread: DuckDB then works only on the threads that call it. */
-  static const char *const settings[][2] = {{"threads", "1"},
-                                            {"autoinstall_known_extensions", "false"},
-                                            {"autoload_known_extensions", "false"},
-                                            {"temp_directory", ""}};
+static vonk_status configure(const vonk_cli_database_settings *settings,
+                             duckdb_config config, vonk_error *err) {
+  char threads[16];
+  (void)snprintf(threads, sizeof(threads), "%" PRIu32,
+                 settings->n_threads == 0 ? 1 : settings->n_threads);
+  /* A database in a file has a folder of its own for what does not fit into memory. */
+  const char *const values[][2] = {
+      {"threads", threads},
+      {"autoinstall_known_extensions", "false"},
+      {"autoload_known_extensions", "false"},
+      {"access_mode", settings->is_read_only ? "READ_ONLY" : "AUTOMATIC"},
+      {"temp_directory", settings->path == NULL ? "" : NULL}};
+  for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+    if (values[i][1] != NULL &&
+        duckdb_set_config(config, values[i][0], values[i][1]) != DuckDBSuccess) {
+      return vonk_fail(err, VONK_UNSUPPORTED,
+                       "DuckDB %s: has no setting '%s': vonk needs DuckDB 1.5.6 or later",
+                       duckdb_library_version(), values[i][0]);
+    }
+  }
+  return VONK_OK;
+}
+
+vonk_status vonk_cli_database_open(const vonk_cli_database_settings *settings,
+                                   duckdb_database *out, vonk_error *err) {
   duckdb_config config;
   if (duckdb_create_config(&config) != DuckDBSuccess) {
     return vonk_fail_nomem(err, 0);
   }
-  vonk_status status = VONK_OK;
-  for (size_t i = 0; status == VONK_OK && i < sizeof(settings) / sizeof(settings[0]);
-       i++) {
-    if (duckdb_set_config(config, settings[i][0], settings[i][1]) != DuckDBSuccess) {
-      status =
-          vonk_fail(err, VONK_UNSUPPORTED,
-                    "DuckDB %s: has no setting '%s': vonk needs DuckDB 1.5.6 or later",
-                    duckdb_library_version(), settings[i][0]);
-    }
-  }
+  const char *path = settings->path;
   char *message = NULL;
+  vonk_status status = configure(settings, config, err);
   if (status == VONK_OK &&
-      duckdb_open_ext(NULL, out, config, &message) != DuckDBSuccess) {
-    status = vonk_cli_duckdb_fail(err, VONK_BACKEND, "DuckDB", message);
+      duckdb_open_ext(path, out, config, &message) != DuckDBSuccess) {
+    status = vonk_cli_duckdb_fail(err, path == NULL ? VONK_BACKEND : VONK_IO,
+                                  path == NULL ? "DuckDB" : path, message);
     duckdb_free(message);
   }
   duckdb_destroy_config(&config);

@@ -9,9 +9,17 @@
  * searched. */
 vonk_status vonk_cli_duckdb_load(vonk_error *err);
 
-/* An empty database in memory that runs on its callers' threads only, and downloads
- * nothing. */
-vonk_status vonk_cli_database_open(duckdb_database *out, vonk_error *err);
+/* Zero is a database in memory that runs on its callers' threads only. */
+typedef struct vonk_cli_database_settings {
+  const char *path; /* made if it is not there; NULL = in memory */
+  bool is_read_only;
+  uint32_t n_threads; /* the caller's included; 0 = 1 */
+} vonk_cli_database_settings;
+
+/* Neither downloads extensions nor, in memory, writes files. VONK_IO: the file cannot be
+ * opened. */
+vonk_status vonk_cli_database_open(const vonk_cli_database_settings *settings,
+                                   duckdb_database *out, vonk_error *err);
 
 /* Text that grows. Zero it to start; a failure to grow is kept in status, so that only
  * the end must be checked. */

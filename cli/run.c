@@ -35,7 +35,8 @@ typedef struct run {
 
 static vonk_status open_database(run *r, vonk_error *err) {
   VONK_TRY(vonk_cli_duckdb_load(err));
-  VONK_TRY(vonk_cli_database_open(&r->database, err));
+  VONK_TRY(vonk_cli_database_open(&(vonk_cli_database_settings){.n_threads = 1},
+                                  &r->database, err));
   if (duckdb_connect(r->database, &r->reading) != DuckDBSuccess ||
       duckdb_connect(r->database, &r->writing) != DuckDBSuccess) {
     return vonk_fail(err, VONK_BACKEND, "DuckDB: refused a connection");
