@@ -1,17 +1,11 @@
-# The vonk program: our static library, jansson static, DuckDB's headers at compile time and its library at run time.
+# The vonk program: our static library, what it shares with the extension, jansson static, DuckDB's library at run time.
 
-file(GLOB VONK_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c ${PROJECT_SOURCE_DIR}/engines/duckdb/*.c
-     ${PROJECT_SOURCE_DIR}/engines/duckdb/functions/*.c)
+file(GLOB VONK_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c)
 if(VONK_CLI_SOURCES AND TARGET vonk_core)
-  set(VONK_DUCKDB_INCLUDE_DIR ${VONK_DEPS_DIR}/duckdb/include CACHE PATH "Folder of duckdb.h and duckdb_extension.h")
-  if(NOT EXISTS ${VONK_DUCKDB_INCLUDE_DIR}/duckdb_extension.h)
-    message(FATAL_ERROR "duckdb_extension.h: not in ${VONK_DUCKDB_INCLUDE_DIR}: run 'make setup', "
-                        "or configure with -DVONK_DUCKDB_INCLUDE_DIR=... or -DVONK_BUILD_CLI=OFF")
-  endif()
   find_path(VONK_JANSSON_INCLUDE_DIR jansson.h REQUIRED)
   find_library(VONK_JANSSON_LIBRARY NAMES libjansson.a REQUIRED)
 
-  add_executable(vonk_cli ${VONK_CLI_SOURCES})
+  add_executable(vonk_cli ${VONK_CLI_SOURCES} $<TARGET_OBJECTS:vonk_duckdb_objects>)
   set_target_properties(vonk_cli PROPERTIES OUTPUT_NAME vonk)
   target_include_directories(vonk_cli PRIVATE ${PROJECT_SOURCE_DIR})
   target_include_directories(vonk_cli SYSTEM PRIVATE ${VONK_DUCKDB_INCLUDE_DIR} ${VONK_JANSSON_INCLUDE_DIR})

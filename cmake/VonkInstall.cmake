@@ -1,4 +1,4 @@
-# PREFIX/{bin/vonk, lib/libvonk.so*, lib/vonk/plugins/, include/vonk/, lib/pkgconfig/, lib/cmake/vonk/, share/man/}.
+# PREFIX/{bin/vonk, lib/{libvonk.so*, vonk.duckdb_extension, vonk/plugins/, pkgconfig/, cmake/vonk/}, include/vonk/, share/man/}.
 # scikit-build-core installs the same into a virtual environment: its scripts and data folders are that prefix.
 
 if(SKBUILD)
@@ -24,6 +24,10 @@ if(TARGET vonk_cli)
     install(FILES ${VONK_JANSSON_COPYRIGHT} RENAME jansson.copyright
             DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_DATADIR}/doc/vonk)
   endif()
+endif()
+
+if(TARGET vonk_duckdb) # as a file: `--strip` would take its footer off
+  install(PROGRAMS $<TARGET_FILE:vonk_duckdb> DESTINATION ${VONK_LIBDIR} OPTIONAL)
 endif()
 
 if(TARGET vonk_shared)
