@@ -157,6 +157,20 @@ def set_up_wheels(name: str) -> None:
     stage(file.stem, VENV, key_of(file, sys.version), [VENV / "bin" / "python"], install)
 
 
+def set_up_peers() -> None:
+    """An environment apart for the tools of `make bench-peers`: they pin other releases than we do."""
+    folder = DEPS / "peers"
+    file = ROOT / "requirements-peers.txt"
+
+    def install() -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        run([sys.executable, "-m", "venv", "--clear", str(folder)], str(folder.relative_to(ROOT)))
+        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--prefer-binary"]
+        run([*command, "-r", str(file)], file.name)
+
+    stage("peers", DEPS, key_of(file, sys.version, sys.base_prefix), [folder / "bin" / "python"], install)
+
+
 # --- downloads ------------------------------------------------------------------------------------------------------
 
 
@@ -331,6 +345,7 @@ def main() -> int:
         "test": lambda: None,
         "check": lambda: set_up_wheels("-check"),
         "coverage": lambda: set_up_wheels("-coverage"),
+        "peers": set_up_peers,
         "fuzz": lambda: None,
     }
     parser = argparse.ArgumentParser(description="Sets up the project folder. Every stage starts with 'deps'.")
