@@ -4,8 +4,9 @@ How it works: only one DuckDB fits into a Python process, so each release lies i
 to a child process that has that folder in PYTHONPATH (worker.py). A crash is the end of the child, which the test that
 caused it reports.
 
-A release's folder is build/deps/duckdb-python/<release>, which set-up fills, or VONK_TEST_DUCKDB_<release> with "_" for
-".". The extension is VONK_EXTENSION, or the one of the build folder (VONK_BUILD_DIR).
+A release's folder is duckdb-python/<release> of VONK_DEPS_DIR (build/deps), which set-up fills, or
+VONK_TEST_DUCKDB_<release>, with "_" for ".". The extension is VONK_EXTENSION, or the one of the build folder
+(VONK_BUILD_DIR).
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def mock_folder() -> Path:
 def package_folder(version: str) -> Path:
     """Where DuckDB's Python package of this release is."""
     variable = "VONK_TEST_DUCKDB_" + version.replace(".", "_")
-    path = Path(os.environ.get(variable, ROOT / "build" / "deps" / "duckdb-python" / version))
+    deps = Path(os.environ.get("VONK_DEPS_DIR", ROOT / "build" / "deps"))
+    path = Path(os.environ.get(variable, deps / "duckdb-python" / version))
     if not (path / "duckdb").is_dir():
         raise FileNotFoundError(f"{path}: holds no DuckDB {version}: run 'make deps', or set {variable}")
     return path

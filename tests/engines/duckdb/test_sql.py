@@ -1,4 +1,4 @@
-"""The .test files of this folder, each on each release of DuckDB. They are a guide to the SQL functions: read them first."""
+"""The .test files of this folder, each on each release of DuckDB. They are a guide to the SQL functions."""
 
 from __future__ import annotations
 

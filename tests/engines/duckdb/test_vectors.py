@@ -1,9 +1,9 @@
 """Every dtype in every form in which DuckDB hands a column to a function, on each release.
 
 How it works: the models return what they get (ONNX's Identity), so the expected result of f(x) is x, which DuckDB
-itself compares, row by row, in the query that calls f. A model and a column stand for each dtype and each shape of a row:
-a number, a list of three, a list of any length, a matrix. KINDS are queries that make DuckDB
-deliver that column flat, sliced, through a selection, with gaps, constant, NULL ...
+itself compares, row by row, in the query that calls f. A model and a column stand for each dtype and each shape of a
+row: a number, a list of three, a list of any length, a matrix. KINDS are queries that make DuckDB deliver that column
+flat, sliced, through a selection, with gaps, constant, NULL ...
 """
 
 from __future__ import annotations
