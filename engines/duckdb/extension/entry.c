@@ -13,10 +13,11 @@ DUCKDB_CAPI_ENTRY_VISIBILITY bool vonk_init_c_api(duckdb_extension_info info,
                                                   struct duckdb_extension_access *access);
 
 /* Takes the connection and our reference over. */
-static vonk_status settle(duckdb_connection connection, vonk_sql *sql, vonk_error *err) {
+static vonk_status settle(duckdb_database database, duckdb_connection connection,
+                          vonk_sql *sql, vonk_error *err) {
   const char *no_pin = getenv("VONK_NO_PIN");
   if (no_pin == NULL || no_pin[0] == '\0' || strcmp(no_pin, "0") == 0) {
-    return vonk_kept_add(connection, sql, err);
+    return vonk_kept_add(database, connection, sql, err);
   }
   vonk_sql_detach(sql, "VONK_NO_PIN is set: name the models in VONK_MODELS before LOAD");
   duckdb_disconnect(&connection);
@@ -36,7 +37,7 @@ static vonk_status start(duckdb_database database, vonk_error *err) {
     goto done;
   }
   vonk_sql_load_listed(sql, getenv("VONK_MODELS"));
-  status = settle(connection, sql, err);
+  status = settle(database, connection, sql, err);
   if (status != VONK_OK) {
     vonk_sql_detach(sql, "LOAD failed");
     goto done;

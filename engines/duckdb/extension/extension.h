@@ -14,6 +14,15 @@ vonk_status vonk_host_adopt(duckdb_extension_info info,
                             const struct duckdb_extension_access *access, bool *explained,
                             vonk_error *err);
 
+/* --- memory that may not be there (peek.c) --- */
+
+/* Copies nbytes; false if one of them cannot be read. */
+bool vonk_peek(const void *from, void *to, size_t nbytes);
+/* Where DuckDB counts the owners of a database, its connections among them: as long as the
+ * number stays, nobody has come or gone. NULL where that was not found. Valid while a
+ * connection is open. */
+const _Atomic int32_t *vonk_peek_owners(duckdb_database database);
+
 /* --- does a query want to stop? (interrupt.c) --- */
 
 /* Learns from an idle connection of the host, which nobody else may use, how a request to
@@ -27,7 +36,8 @@ bool vonk_interrupt_asked(duckdb_client_context context);
 /* --- kept connections and their watcher (kept.c) --- */
 
 /* Takes over connection and a reference to sql (both only on success) until the database
- * has no other connection, or the process ends. */
-vonk_status vonk_kept_add(duckdb_connection connection, vonk_sql *sql, vonk_error *err);
+ * has no other connection, or the process ends. database is borrowed for the call. */
+vonk_status vonk_kept_add(duckdb_database database, duckdb_connection connection,
+                          vonk_sql *sql, vonk_error *err);
 
 #endif /* VONK_ENGINES_DUCKDB_EXTENSION_H */

@@ -7,17 +7,10 @@
  * again with the next query. Only if exactly one byte does so, and two handles of one
  * connection agree on the address, is that place looked at from then on; otherwise a
  * query stops after the chunk in hand, as every extension's does. No symbol is needed, so
- * this works in programs that hold DuckDB statically, such as its shell.
- *
- * Addresses that might be wrong are read through a pipe: write() says EFAULT where a load
- * would end the process. */
-#define _GNU_SOURCE /* pipe2 */
-
-#include <fcntl.h>
+ * this works in programs that hold DuckDB statically, such as its shell. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engines/duckdb/extension/extension.h"
 
@@ -27,25 +20,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool tried;
 static _Atomic int flag_at = -1; /* bytes from the start of the context; -1 = unknown */
 
-/* Copies memory that may not be there. */
-static bool read_safely(const void *from, void *to, size_t nbytes) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) {
-    return false;
-  }
-  bool good = write(ends[1], from, nbytes) == (ssize_t)nbytes &&
-              read(ends[0], to, nbytes) == (ssize_t)nbytes;
-  close(ends[0]);
-  close(ends[1]);
-  return good;
-}
-
 /* The address that a handle begins with; NULL if there is none. */
 static const uint8_t *context_of(duckdb_connection connection) {
   duckdb_client_context handle = NULL;
   duckdb_connection_get_client_context(connection, &handle);
   const uint8_t *address = NULL;
-  if (handle != NULL && !read_safely(handle, &address, sizeof(address))) {
+  if (handle != NULL && !vonk_peek(handle, &address, sizeof(address))) {
     address = NULL;
   }
   if (handle != NULL) {
@@ -74,17 +54,17 @@ static void learn(duckdb_connection idle) {
   uint8_t before[WINDOW], during[WINDOW], after[WINDOW];
   const uint8_t *context = context_of(idle);
   if (context == NULL || context != context_of(idle) ||
-      !read_safely(context, before, WINDOW)) {
+      !vonk_peek(context, before, WINDOW)) {
     return;
   }
   duckdb_interrupt(idle);
-  if (!read_safely(context, during, WINDOW)) {
+  if (!vonk_peek(context, during, WINDOW)) {
     return;
   }
   duckdb_result result;
   duckdb_query(idle, "SELECT 1", &result);
   duckdb_destroy_result(&result);
-  if (read_safely(context, after, WINDOW)) {
+  if (vonk_peek(context, after, WINDOW)) {
     atomic_store(&flag_at, find_flag(before, during, after));
   }
 }

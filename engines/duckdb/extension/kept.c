@@ -4,8 +4,10 @@
  * journal unwritten after the user has closed everything, and opening the file again in
  * the same process waits for ever. So one thread for all databases looks every 20 ms how
  * many connections each one has and gives ours back when it is the last; that closes the
- * database. The same round follows the setting `threads` and looks for queries that were
- * interrupted while a model runs. The thread ends when there is nothing to watch, and is
+ * database. Asking costs half a millisecond and shows in the user's query log, so DuckDB
+ * is asked only when its count of the database's owners has changed (peek.c), and once a
+ * second in any case. The same round follows the setting `threads` and looks for queries
+ * that were interrupted while a model runs. The thread ends when there is nothing to watch, and is
  * stopped by exit(), which gives back what is left: exit() with the last connection ours
  * leaves a database as closed as it is without us.
  *
@@ -17,6 +19,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -24,7 +27,7 @@
 
 enum {
   POLL_MS = 20,
-  SETTINGS_EVERY = 10, /* rounds between looks at `threads` */
+  ASK_EVERY = 1000 / POLL_MS, /* rounds between questions when nothing seems to change */
 };
 /* Predictions younger than this are left to DuckDB's own check after the chunk. */
 static const uint64_t PROBE_AFTER_NS = 50 * 1000000ull;
@@ -40,8 +43,11 @@ typedef struct kept {
   duckdb_connection connection;
   duckdb_prepared_statement count; /* of connections, ours included */
   vonk_sql *sql;
-  uint32_t threads; /* what the database may use; 0 = not known */
-  bool last;        /* nobody else is connected */
+  const _Atomic int32_t *owners; /* of the database; NULL = not known */
+  int32_t owners_then;           /* when DuckDB was asked */
+  int rounds;                    /* since then */
+  uint32_t threads;              /* what the database may use; 0 = not known */
+  bool last;                     /* nobody else is connected */
 } kept;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -101,17 +107,30 @@ static void let_go(kept *entry) {
 
 /* --- the watcher -------------------------------------------------------------------- */
 
-static void look_at(kept *entry, bool settings) {
+/* Whether anything may have changed since DuckDB was asked. */
+static bool is_due(kept *entry) {
+  entry->rounds++;
+  return entry->owners == NULL || atomic_load(entry->owners) != entry->owners_then ||
+         entry->rounds >= ASK_EVERY;
+}
+
+/* What costs a query. */
+static void ask(kept *entry) {
+  entry->rounds = 0;
+  entry->owners_then = entry->owners == NULL ? 0 : atomic_load(entry->owners);
   /* A query that fails is no reason to hold a file: the connection is given back too. */
   entry->last = count_connections(entry) <= 1;
-  if (entry->last) {
-    return;
-  }
-  if (settings) {
+  if (!entry->last) {
     read_threads(entry);
   }
+}
+
+static void look_at(kept *entry) {
   if (vonk_interrupt_known()) {
     vonk_sql_cancel_interrupted(entry->sql, PROBE_AFTER_NS, vonk_interrupt_asked);
+  }
+  if (is_due(entry)) {
+    ask(entry);
   }
 }
 
@@ -140,16 +159,13 @@ static void let_go_all(kept *entries) {
 }
 
 /* One look at every database; lock is held before and after. */
-static void make_round(unsigned number) {
+static void make_round(void) {
   kept *entries = list;
-  bool settings = number % SETTINGS_EVERY == 0;
   pthread_mutex_unlock(&lock);
   for (kept *entry = entries; entry != NULL; entry = entry->next) {
-    look_at(entry, settings);
+    look_at(entry);
   }
-  if (settings) {
-    follow_threads(entries);
-  }
+  follow_threads(entries);
   pthread_mutex_lock(&lock);
   kept *taken = take_last();
   pthread_mutex_unlock(&lock);
@@ -160,7 +176,7 @@ static void make_round(unsigned number) {
 static void *watch(void *unused) {
   (void)unused;
   pthread_mutex_lock(&lock);
-  for (unsigned number = 1; list != NULL && !stopping; number++) {
+  while (list != NULL && !stopping) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += POLL_MS * 1000000L;
@@ -168,7 +184,7 @@ static void *watch(void *unused) {
     until.tv_nsec %= 1000000000L;
     pthread_cond_timedwait(&wake, &lock, &until);
     if (!stopping) {
-      make_round(number);
+      make_round();
     }
   }
   running = false;
@@ -264,10 +280,12 @@ static vonk_status put_on_list(kept *entry, vonk_error *err) {
   return status;
 }
 
-vonk_status vonk_kept_add(duckdb_connection connection, vonk_sql *sql, vonk_error *err) {
+vonk_status vonk_kept_add(duckdb_database database, duckdb_connection connection,
+                          vonk_sql *sql, vonk_error *err) {
   kept *entry;
   VONK_TRY(vonk_new(1, sizeof(*entry), &entry, err));
   *entry = (kept){.connection = connection, .sql = sql};
+  entry->owners = vonk_peek_owners(database);
   vonk_status status = VONK_OK;
   if (duckdb_prepare(connection, COUNT_QUERY, &entry->count) != DuckDBSuccess) {
     status = vonk_fail(err, VONK_UNSUPPORTED,
