@@ -12,10 +12,11 @@
 /* What a column's DuckDB type means for us. */
 typedef struct vonk_duckdb_type {
   duckdb_type id;
-  duckdb_type index; /* ENUM: the type of its numbers */
-  idx_t array_size;  /* ARRAY */
-  bool supported;    /* a tensor can be made of it */
-  size_t n_children; /* LIST, ARRAY: 1; STRUCT: its fields */
+  duckdb_type index;     /* ENUM: the type of its numbers; DECIMAL: of its digits */
+  uint8_t digits, scale; /* DECIMAL(digits, scale) */
+  idx_t array_size;      /* ARRAY */
+  bool supported;        /* a tensor can be made of it */
+  size_t n_children;     /* LIST, ARRAY: 1; STRUCT: its fields */
   struct vonk_duckdb_type *children;
   char *name; /* never NULL */
   struct ArrowArray
@@ -28,8 +29,9 @@ void vonk_duckdb_type_clear(vonk_duckdb_type *);
 /* In DuckDB's words: "FLOAT[784]", "STRUCT(a BIGINT)". */
 void vonk_duckdb_type_describe(const vonk_duckdb_type *, vonk_text *out);
 
-/* The Arrow type of the arrays that vonk_duckdb_view makes of it. VONK_UNSUPPORTED, with
- * the cast to write, for what no tensor can hold (dates, decimals, ...). */
+/* The Arrow type of the arrays that vonk_duckdb_view makes of it. DECIMAL, HUGEINT and
+ * UHUGEINT become float64, rounded to the nearest. VONK_UNSUPPORTED, with the cast to
+ * write, for what no tensor can hold (dates, intervals, ...). */
 vonk_status vonk_duckdb_type_schema(const vonk_duckdb_type *, struct ArrowSchema *out,
                                     vonk_error *err);
 
@@ -48,8 +50,8 @@ vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
 
 /* The first n rows of a flat vector as an Arrow array of vonk_duckdb_type_schema.
  * Numbers, validity and list elements are borrowed from the vector, which must outlive
- * the array and stay unchanged; text and booleans are copied; list entries become a list
- * view. */
+ * the array and stay unchanged; text, booleans and wide numbers are rewritten; list
+ * entries become a list view. */
 vonk_status vonk_duckdb_view(duckdb_vector vector, const vonk_duckdb_type *type,
                              int64_t n, struct ArrowArray *out, vonk_error *err);
 

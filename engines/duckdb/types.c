@@ -31,7 +31,7 @@ static const vonk_duckdb_type_info types[] = {
     {DUCKDB_TYPE_ARRAY, "ARRAY", "+w", 0, NULL},
     {DUCKDB_TYPE_STRUCT, "STRUCT", "+s", 0, NULL},
     {DUCKDB_TYPE_ENUM, "ENUM", "", 4, NULL},
-    {DUCKDB_TYPE_SQLNULL, "NULL", NULL, 4, "FLOAT"},
+    {DUCKDB_TYPE_SQLNULL, "NULL", "n", 4, NULL},
     {DUCKDB_TYPE_TIMESTAMP, "TIMESTAMP", NULL, 8, NULL},
     {DUCKDB_TYPE_TIMESTAMP_S, "TIMESTAMP_S", NULL, 8, NULL},
     {DUCKDB_TYPE_TIMESTAMP_MS, "TIMESTAMP_MS", NULL, 8, NULL},
@@ -42,9 +42,9 @@ static const vonk_duckdb_type_info types[] = {
     {DUCKDB_TYPE_TIME_TZ, "TIME WITH TIME ZONE", NULL, 8, NULL},
     {DUCKDB_TYPE_TIME_NS, "TIME_NS", NULL, 8, NULL},
     {DUCKDB_TYPE_INTERVAL, "INTERVAL", NULL, 16, NULL},
-    {DUCKDB_TYPE_HUGEINT, "HUGEINT", NULL, 16, "BIGINT"},
-    {DUCKDB_TYPE_UHUGEINT, "UHUGEINT", NULL, 16, "UBIGINT"},
-    {DUCKDB_TYPE_DECIMAL, "DECIMAL", NULL, 16, "DOUBLE"},
+    {DUCKDB_TYPE_HUGEINT, "HUGEINT", "g", 16, NULL},
+    {DUCKDB_TYPE_UHUGEINT, "UHUGEINT", "g", 16, NULL},
+    {DUCKDB_TYPE_DECIMAL, "DECIMAL", "g", 8, NULL},
     {DUCKDB_TYPE_MAP, "MAP", NULL, 16, NULL},
     {DUCKDB_TYPE_UNION, "UNION", NULL, 16, NULL},
     {DUCKDB_TYPE_UUID, "UUID", NULL, 16, "VARCHAR"},
@@ -99,6 +99,11 @@ static vonk_status parse_nested(duckdb_logical_type type, vonk_duckdb_type *out,
     out->index = duckdb_enum_internal_type(type);
     return vonk_duckdb_dictionary(type, &out->dictionary, err);
   }
+  if (out->id == DUCKDB_TYPE_DECIMAL) {
+    out->index = duckdb_decimal_internal_type(type);
+    out->digits = duckdb_decimal_width(type);
+    out->scale = duckdb_decimal_scale(type);
+  }
   if (out->id != DUCKDB_TYPE_LIST && out->id != DUCKDB_TYPE_ARRAY) {
     return VONK_OK;
   }
@@ -151,10 +156,14 @@ void vonk_duckdb_type_describe(const vonk_duckdb_type *type, vonk_text *out) {
     vonk_text_add(out, "[%" PRIu64 "]", type->array_size);
   } else if (type->id == DUCKDB_TYPE_STRUCT) {
     for (size_t i = 0; i < type->n_children; i++) {
-      vonk_text_add(out, "%s%s ", i == 0 ? "STRUCT(" : ", ", type->children[i].name);
+      const char *name = type->children[i].name;
+      vonk_text_add(out, "%s%s%s", i == 0 ? "STRUCT(" : ", ", name,
+                    name[0] == '\0' ? "" : " ");
       vonk_duckdb_type_describe(&type->children[i], out);
     }
     vonk_text_add(out, ")");
+  } else if (type->id == DUCKDB_TYPE_DECIMAL) {
+    vonk_text_add(out, "DECIMAL(%d,%d)", (int)type->digits, (int)type->scale);
   } else {
     vonk_text_add(out, "%s", vonk_duckdb_type_find(type->id)->name);
   }

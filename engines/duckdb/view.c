@@ -4,7 +4,8 @@
  * words, LSB first, which is Arrow's bitmap on a little-endian machine: both are lent as
  * they are. What DuckDB stores differently is rewritten: booleans (a byte each) to bits,
  * strings (16-byte handles) to offsets and bytes, list entries (offset, length pairs) to
- * the two arrays of a list view. What is written, and the ArrowArray nodes, are blocks in
+ * the two arrays of a list view, decimals (scaled integers) and 128-bit integers to
+ * doubles. What is written, and the ArrowArray nodes, are blocks in
  * one chain that the outermost array owns. */
 #include <string.h>
 
@@ -108,6 +109,56 @@ static vonk_status view_entries(duckdb_vector vector, int64_t n, block **chain,
   return VONK_OK;
 }
 
+/* A 128-bit integer in two words; upper counts 2^64s. */
+static double wide_number(double upper, uint64_t lower) {
+  return upper * 18446744073709551616.0 + (double)lower;
+}
+
+/* Integers as DuckDB stores them, less the scale. */
+static double digits_at(const void *data, duckdb_type type, int64_t i) {
+  switch (type) {
+    case DUCKDB_TYPE_SMALLINT:
+      return ((const int16_t *)data)[i];
+    case DUCKDB_TYPE_INTEGER:
+      return ((const int32_t *)data)[i];
+    case DUCKDB_TYPE_BIGINT:
+      return (double)((const int64_t *)data)[i];
+    case DUCKDB_TYPE_UHUGEINT: {
+      duckdb_uhugeint wide = ((const duckdb_uhugeint *)data)[i];
+      return wide_number((double)wide.upper, wide.lower);
+    }
+    default: { /* by its magnitude: the words of a small negative number are huge */
+      duckdb_hugeint wide = ((const duckdb_hugeint *)data)[i];
+      if (wide.upper >= 0) {
+        return wide_number((double)wide.upper, wide.lower);
+      }
+      uint64_t lower = ~wide.lower + 1u;
+      uint64_t upper = ~(uint64_t)wide.upper + (lower == 0);
+      return -wide_number((double)upper, lower);
+    }
+  }
+}
+
+static vonk_status view_wide(duckdb_vector vector, const vonk_duckdb_type *type,
+                             int64_t n, block **chain, const void **values,
+                             vonk_error *err) {
+  const void *data = duckdb_vector_get_data(vector);
+  const uint64_t *validity = duckdb_vector_get_validity(vector);
+  duckdb_type stored = type->id == DUCKDB_TYPE_DECIMAL ? type->index : type->id;
+  double *out, unit = 1;
+  VONK_TRY(chain_new(chain, (size_t)n, sizeof(*out), &out, err));
+  for (int i = 0; i < type->scale; i++) {
+    unit *= 10; /* exact up to 10^22; DuckDB divides by the same power */
+  }
+  for (int64_t i = 0; i < n; i++) {
+    if (is_valid(validity, i)) {
+      out[i] = digits_at(data, stored, i) / unit;
+    }
+  }
+  *values = out;
+  return VONK_OK;
+}
+
 /* --- the array --- */
 
 static vonk_status view_vector(duckdb_vector vector, const vonk_duckdb_type *type,
@@ -160,6 +211,14 @@ static vonk_status view_vector(duckdb_vector vector, const vonk_duckdb_type *typ
   switch (type->id) {
     case DUCKDB_TYPE_BOOLEAN:
       return view_bools(vector, n, chain, &buffers[1], err);
+    case DUCKDB_TYPE_DECIMAL:
+    case DUCKDB_TYPE_HUGEINT:
+    case DUCKDB_TYPE_UHUGEINT:
+      return view_wide(vector, type, n, chain, &buffers[1], err);
+    case DUCKDB_TYPE_SQLNULL:
+      out->n_buffers = 0;
+      out->null_count = n;
+      return VONK_OK;
     case DUCKDB_TYPE_VARCHAR:
     case DUCKDB_TYPE_BLOB:
       out->n_buffers = 3;

@@ -149,7 +149,8 @@ typedef struct vonk_bind_options {
   int64_t batch_bytes; /* upper bound for one micro-batch's tensors; 0 = 64 MiB */
   const char *as;      /* NULL: the tensor; "argmax": int64 along the last dimension */
   int32_t half_as_float; /* 1: float16 outputs become float32 */
-  int32_t reserved;
+  int32_t sql_casts; /* 1: integers of any width become floats, rounded to the nearest, as
+                        SQL's own casts do it */
 } vonk_bind_options;
 #define VONK_BIND_OPTIONS_INIT {.struct_size = (uint32_t)sizeof(vonk_bind_options)}
 

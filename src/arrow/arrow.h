@@ -36,7 +36,8 @@ typedef enum {
 vonk_conversion vonk_dtype_conversion(vonk_dtype from, vonk_dtype to);
 
 /* Converts n elements; from and to may be unaligned, and do not overlap. The pair must
- * not be REFUSED, nor VONK_BYTES. float -> narrower float rounds to nearest, ties to
+ * not be REFUSED, unless it is a whole number to a float (which is rounded, as SQL casts
+ * it), nor VONK_BYTES. float -> narrower float rounds to nearest, ties to
  * even, as IEEE 754 does; NaN stays NaN. */
 void vonk_dtype_convert(vonk_dtype from, const void *source, vonk_dtype to, void *target,
                         size_t n);

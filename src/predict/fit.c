@@ -73,8 +73,15 @@ static vonk_status refuse_dtype(const source *s, const input_plan *input,
                    input->dtype->sql, lists.data);
 }
 
-static vonk_status fit_dtype(const source *s, const input_plan *input, bool *is_exact,
-                             vonk_error *err) {
+/* What SQL casts by itself: a whole number to a float, though digits may be lost. */
+static bool is_sql_cast(const source *s, const input_plan *input) {
+  const vonk_dtype_info *from = vonk_dtype_find(s->leaf->dtype);
+  return from != NULL && (from->kind == 'i' || from->kind == 'u') &&
+         input->dtype->kind == 'f';
+}
+
+static vonk_status fit_dtype(const source *s, const input_plan *input, bool sql_casts,
+                             bool *is_exact, vonk_error *err) {
   if (s->leaf->kind == VONK_TYPE_NULL) { /* only NULL rows: nothing is ever converted */
     *is_exact = false;
     return VONK_OK;
@@ -85,7 +92,7 @@ static vonk_status fit_dtype(const source *s, const input_plan *input, bool *is_
   vonk_conversion c = s->leaf->dtype == VONK_BYTES
                           ? VONK_CONVERT_EXACT
                           : vonk_dtype_conversion(s->leaf->dtype, input->dtype->dtype);
-  if (c == VONK_CONVERT_REFUSED) {
+  if (c == VONK_CONVERT_REFUSED && !(sql_casts && is_sql_cast(s, input))) {
     return refuse_dtype(s, input, err);
   }
   *is_exact = c == VONK_CONVERT_EXACT;
@@ -168,7 +175,7 @@ static void close_free_dimensions(input_plan *input) {
   input->row_elements = 1;
 }
 
-static vonk_status fit_packed(input_plan *input, vonk_error *err) {
+static vonk_status fit_packed(input_plan *input, bool sql_casts, vonk_error *err) {
   bool is_exact = false;
   if (input->rank != 1 ||
       (input->shape[0] >= 0 && (size_t)input->shape[0] != input->n_sources)) {
@@ -185,7 +192,7 @@ static vonk_status fit_packed(input_plan *input, vonk_error *err) {
     if (s->depth != 0) {
       return refuse_shape(s, input, "only single values can be packed", err);
     }
-    VONK_TRY(fit_dtype(s, input, &is_exact, err));
+    VONK_TRY(fit_dtype(s, input, sql_casts, &is_exact, err));
   }
   input->shape[0] = (int64_t)input->n_sources;
   input->row_elements = (int64_t)input->n_sources;
@@ -208,14 +215,14 @@ static vonk_status fit_shape(const source *s, input_plan *input, vonk_error *err
 }
 
 /* Of a wrong shape and a wrong number type the shape is told: a cast would not help. */
-static vonk_status fit_single(input_plan *input, vonk_error *err) {
+static vonk_status fit_single(input_plan *input, bool sql_casts, vonk_error *err) {
   source *s = &input->sources[0];
   bool is_exact = false;
   VONK_TRY(measure_depth(s, input, err));
   if ((s->leaf->dtype == VONK_BYTES) == (input->dtype->dtype == VONK_BYTES)) {
     VONK_TRY(fit_shape(s, input, err));
   }
-  VONK_TRY(fit_dtype(s, input, &is_exact, err));
+  VONK_TRY(fit_dtype(s, input, sql_casts, &is_exact, err));
   bool is_plain = s->leaf->kind == VONK_TYPE_VALUE && s->leaf->dtype != VONK_BOOL8 &&
                   s->type->kind != VONK_TYPE_DICTIONARY;
   bool is_text = s->leaf->kind == VONK_TYPE_TEXT && !s->leaf->wide_offsets &&
@@ -228,7 +235,8 @@ vonk_status vonk_plan_fit(vonk_predictor *p, vonk_error *err) {
   p->groups_rows = false;
   for (size_t i = 0; i < p->n_inputs; i++) {
     input_plan *input = &p->inputs[i];
-    VONK_TRY(input->n_sources > 1 ? fit_packed(input, err) : fit_single(input, err));
+    VONK_TRY(input->n_sources > 1 ? fit_packed(input, p->sql_casts, err)
+                                  : fit_single(input, p->sql_casts, err));
     p->groups_rows = p->groups_rows || input->row_elements < 0;
   }
   return VONK_OK;

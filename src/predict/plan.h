@@ -100,7 +100,7 @@ struct vonk_predictor {
   output_plan *outputs;
   size_t n_outputs;
   int32_t nulls, row_errors;
-  bool squeeze, half_as_float;
+  bool squeeze, half_as_float, sql_casts;
   bool groups_rows;    /* an input has a free dimension: rows of one shape run together */
   int64_t fixed_batch; /* 0 = free */
   int64_t batch_rows;  /* of a micro-batch */

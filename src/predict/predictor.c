@@ -67,6 +67,7 @@ static vonk_status create_parts(vonk_predictor *p, const vonk_bind_options *opti
   p->row_errors = options->row_errors;
   p->squeeze = options->squeeze != 0;
   p->half_as_float = options->half_as_float != 0;
+  p->sql_casts = options->sql_casts != 0;
   return VONK_OK;
 }
 

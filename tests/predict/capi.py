@@ -48,7 +48,7 @@ class BindOptions(c.Structure):
         ("batch_bytes", c.c_int64),
         ("as_", c.c_char_p),
         ("half_as_float", c.c_int32),
-        ("reserved", c.c_int32),
+        ("sql_casts", c.c_int32),
     ]
 
 

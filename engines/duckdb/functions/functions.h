@@ -22,6 +22,10 @@ vonk_status vonk_sql_create(duckdb_database database, duckdb_connection connecti
  * registration in progress. Models that are loaded stay, and names that have functions
  * can be reloaded. */
 void vonk_sql_detach(vonk_sql *, const char *reason);
+/* True where DuckDB has the functions of its v1.5.6 band, by its version: bind and init of
+ * scalar functions, client contexts. Where it has not, none of them is ever called, so
+ * their places in duckdb_ext_api may be empty. */
+bool vonk_sql_has_bind(const vonk_sql *);
 void vonk_sql_retain(vonk_sql *);
 void vonk_sql_release(vonk_sql *); /* NULL is fine */
 
