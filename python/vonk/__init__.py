@@ -1,10 +1,63 @@
-"""vonk: trained models as columns of predictions.
+"""vonk: trained deep-learning models as columns of predictions.
 
-The data path is in C (``libvonk.so``, the program ``vonk``); this package so far says which version is installed and
-where its parts are.
+>>> import vonk, numpy
+>>> model = vonk.open("examples/iris/iris.onnx")
+>>> model
+<vonk.Model 'iris.onnx': measurements float32[N, 4] -> probabilities float32[N, 3], species string[N]>
+>>> model.predict(numpy.array([[6.7, 3.0, 5.2, 2.3]], dtype="float32"))["species"]
+array(['virginica'], dtype=object)
+
+Rows come from pyarrow, polars, pandas, DuckDB, NumPy or anything else that speaks the Arrow PyCapsule protocol;
+predictions come back in the same kind. The data path is in C; none of these libraries is a dependency.
 """
 
+from vonk._errors import (
+    BackendError,
+    CancelledError,
+    DeviceError,
+    Error,
+    FileError,
+    ForkedError,
+    InvalidError,
+    ModelError,
+    OutOfMemoryError,
+    PluginError,
+    UnsupportedError,
+)
+from vonk._model import Model, open
 from vonk._paths import Installation, installation
+from vonk._process import Plugin, get_threads, plugins, set_log, set_model_memory, set_threads
+from vonk._stats import Stats
+from vonk._summary import Summary, Tensor
+from vonk._table import PredictionStream, Table
 
 __version__ = "0.1.0"
-__all__ = ["Installation", "__version__", "installation"]
+__all__ = [
+    "BackendError",
+    "CancelledError",
+    "DeviceError",
+    "Error",
+    "FileError",
+    "ForkedError",
+    "Installation",
+    "InvalidError",
+    "Model",
+    "ModelError",
+    "OutOfMemoryError",
+    "Plugin",
+    "PluginError",
+    "PredictionStream",
+    "Stats",
+    "Summary",
+    "Table",
+    "Tensor",
+    "UnsupportedError",
+    "__version__",
+    "get_threads",
+    "installation",
+    "open",
+    "plugins",
+    "set_log",
+    "set_model_memory",
+    "set_threads",
+]
