@@ -10,7 +10,8 @@ const vonk_cli_exit vonk_cli_exits[] = {
      "the framework failed while running, memory ran out, or a plug-in cannot be used"},
     {VONK_EXIT_USAGE, "the command line is wrong; nothing was read"},
     {VONK_EXIT_MODEL, "the model cannot be opened"},
-    {VONK_EXIT_DATA, "the columns do not fit the model, or a row is bad"},
+    {VONK_EXIT_DATA,
+     "the columns do not fit the model, a row is bad, or a statement of SQL is wrong"},
     {VONK_EXIT_FILES, "an input cannot be read or the output cannot be written"},
     {VONK_EXIT_INTERRUPTED, "interrupted from the keyboard (SIGINT)"},
     {VONK_EXIT_TERMINATED, "ended from outside (SIGTERM)"},
@@ -103,6 +104,68 @@ static const vonk_cli_example run_examples[] = {
     END_EXAMPLES,
 };
 
+static const vonk_cli_option sql_options[] = {
+    {"model", 'm', "[NAME=]PATH",
+     "open a model and make it the functions NAME(...) and try_NAME(...); may be "
+     "repeated. Without NAME= the file's name is taken. $VONK_MODELS names more"},
+    {"as", 0, "[NAME=]FORM",
+     "what to make of the outputs of the models given with -m, or of one of them: argmax "
+     "(the index of the largest value)"},
+    {"file", 'f', "FILE", "read the statements from FILE; - is the standard input"},
+    {"database", 0, "FILE",
+     "work in this database of DuckDB; it is made if it is not there. Default: an empty "
+     "one in memory"},
+    {"readonly", 0, NULL, "change nothing in it"},
+    {NULL, 'o', "OUTPUT",
+     "write the last result to a file: .parquet, .csv, .tsv, .json, .jsonl or .ndjson; "
+     "an existing one is replaced, at the very end and only if all went well. - writes "
+     "each result to the standard output, as CSV"},
+    {"output-format", 0, "FORMAT",
+     "the format of -o: parquet, csv, tsv, json or jsonl; default: by the file's name"},
+    {"box", 0, NULL, "draw each result as a box; the default on a terminal"},
+    {"csv", 0, NULL, "print each result as CSV; the default where there is no terminal"},
+    {"json", 0, NULL, "print each result as an array of JSON objects"},
+    {"rows", 0, "N",
+     "how many rows of a result a box shows, the first and the last ones; 0 = all; "
+     "default 40"},
+    {"threads", 0, "N", "threads to work with; default: the cores this process may use"},
+    {"shell", 0, NULL,
+     "start DuckDB's own shell with vonk loaded, the models of -m registered and the "
+     "database opened"},
+    {"progress", 0, NULL, "show progress; the default on a terminal"},
+    {"no-progress", 0, NULL, "show none"},
+    {"quiet", 'q', NULL, "print nothing but results and errors"},
+    MODEL_OPTIONS,
+    END_OPTIONS,
+};
+
+static const vonk_cli_example sql_examples[] = {
+    {"What is in a file, what does a model make of it?",
+     "vonk sql -m digit=mnist.onnx --as argmax \"FROM 'digits.parquet' SELECT label, "
+     "digit(pixels) LIMIT 5\""},
+    {"Count by prediction:",
+     "vonk sql -m digit=mnist.onnx --as argmax \"SELECT digit(pixels) AS d, count(*) "
+     "FROM "
+     "'digits.parquet' GROUP BY d ORDER BY d\""},
+    {"Filter on a prediction that is also selected: MATERIALIZED runs the model once a "
+     "row, not once for each place it stands in:",
+     "vonk sql -m digit=mnist.onnx --as argmax -o sevens.parquet \"WITH p AS "
+     "MATERIALIZED "
+     "(SELECT *, digit(pixels) AS d FROM 'digits.parquet') SELECT * FROM p WHERE d = "
+     "7\""},
+    {"Keep the predictions in a database, join them later:",
+     "vonk sql -m digit=mnist.onnx --as argmax --database scores.db \"CREATE TABLE s AS "
+     "SELECT id, digit(pixels) AS d FROM 'digits.parquet'\""},
+    {"Rows without a prediction, and why:",
+     "vonk sql -m digit=mnist.onnx \"WITH p AS MATERIALIZED (SELECT id, "
+     "try_digit(pixels) "
+     "AS r FROM 'digits.parquet') SELECT id, r.error FROM p WHERE r.error IS NOT NULL\""},
+    {"A file of statements, the last result as JSON:",
+     "vonk sql -m mnist.onnx -f report.sql -o report.json"},
+    {"Type SQL:", "vonk sql -m digit=mnist.onnx --shell"},
+    END_EXAMPLES,
+};
+
 static const vonk_cli_option plugins_options[] = {
     {"json", 0, NULL, "print the same as one JSON array"},
     {"probe", 0, NULL,
@@ -169,6 +232,22 @@ const vonk_cli_command vonk_cli_commands[] = {
      "--input. Types and shapes are checked before the first row is read, and an error "
      "says what to write instead.",
      run_options, run_examples, 1, -1, vonk_cli_run},
+    {"sql", "[QUERY]", "run SQL with models as functions",
+     "Runs SQL statements, separated by ';', with DuckDB. QUERY is the text; - or -f "
+     "reads "
+     "it from the standard input or a file. Tables are files ('digits.parquet', "
+     "'logs/*.csv'), tables of the database, or what DuckDB's functions give.\n\n"
+     "Each model given with -m is a function of its own name that takes columns as the "
+     "model takes them: a list column, as many number columns as the row has elements, "
+     "or "
+     "one argument for each input. try_NAME gives a struct of value and error, and never "
+     "ends the query for a bad row. FROM vonk_load(...) loads models with more options, "
+     "FROM vonk_models() lists them, FROM 'model.onnx' describes one. All of this is in "
+     "docs/sql.md.\n\n"
+     "The text is parsed whole before anything is run. A statement that fails is shown "
+     "with the place of the error, and ends the run; what statements before it did stays "
+     "done.",
+     sql_options, sql_examples, 0, 1, vonk_cli_query},
     {"plugins", "", "list the model formats and frameworks that can be used here",
      "A plug-in teaches vonk one framework. Plug-ins are looked for in the folders of "
      "VONK_PLUGIN_PATH, then beside the "

@@ -184,24 +184,31 @@ vonk_status vonk_cli_duckdb_code(const char *message) {
   return is_conversion ? VONK_INVALID : VONK_IO;
 }
 
+void vonk_cli_duckdb_reason(const char *message, char *out, size_t capacity) {
+  /* "Binder Error: ...": the class says nothing to a user. */
+  const char *text = strstr(message, " Error: ");
+  text = text != NULL && text - message < 32 ? text + strlen(" Error: ") : message;
+  size_t n = 0;
+  for (; *text != '\0' && n + 1 < capacity && strncmp(text, "\n\nLINE", 6) != 0 &&
+         strncmp(text, "\nLINE", 5) != 0;
+       text++) {
+    bool is_space = *text == '\n' || *text == '\t' || *text == ' ';
+    if (!is_space || (n > 0 && out[n - 1] != ' ')) {
+      out[n++] = is_space ? ' ' : *text;
+    }
+  }
+  while (n > 0 && out[n - 1] == ' ') {
+    n--;
+  }
+  out[n] = '\0';
+}
+
 vonk_status vonk_cli_duckdb_fail(vonk_error *err, vonk_status code, const char *what,
                                  const char *message) {
   if (message == NULL) {
     return vonk_fail(err, code, "%s: failed without a reason", what);
   }
-  /* "Binder Error: ...": the class says nothing to a user. */
-  const char *text = strstr(message, " Error: ");
-  text = text != NULL && text - message < 32 ? text + strlen(" Error: ") : message;
   char line[900];
-  size_t n = 0;
-  for (; *text != '\0' && n + 1 < sizeof(line) && strncmp(text, "\n\nLINE", 6) != 0 &&
-         strncmp(text, "\nLINE", 5) != 0;
-       text++) {
-    line[n++] = *text == '\n' ? ' ' : *text;
-  }
-  while (n > 0 && line[n - 1] == ' ') {
-    n--;
-  }
-  line[n] = '\0';
+  vonk_cli_duckdb_reason(message, line, sizeof(line));
   return vonk_fail(err, code, "%s: %s", what, line);
 }

@@ -41,6 +41,8 @@ void vonk_cli_sql_release(vonk_cli_sql *);
  * its class in no other way. */
 vonk_status vonk_cli_duckdb_code(const char *message);
 /* DuckDB's message in one line, without its class of error and its caret. */
+void vonk_cli_duckdb_reason(const char *message, char *out, size_t capacity);
+/* Fails with "what: " and that; message may be NULL. */
 vonk_status vonk_cli_duckdb_fail(vonk_error *err, vonk_status code, const char *what,
                                  const char *message);
 

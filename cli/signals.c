@@ -2,8 +2,8 @@
  *
  * How it works: both are blocked in every thread but one, which waits for them with
  * sigwait, so that no code runs inside a signal handler. The first signal asks the work
- * to stop; a second one, or none of it having helped for PATIENCE seconds, removes the
- * temporary file and ends the process. */
+ * to stop; a second one, or it not having helped for as long as one is patient, removes
+ * the temporary file and ends the process. */
 #define _POSIX_C_SOURCE 200809L
 #include "cli/signals.h"
 
@@ -15,15 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE = 10 }; /* seconds */
-
 static struct {
   pthread_mutex_t mutex;
   void (*stop)(void *arg);
   void *arg;
   const char *temporary;
   sigset_t set;
-} watch = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+  uint32_t patience_ms;
+} watch = {.mutex = PTHREAD_MUTEX_INITIALIZER, .patience_ms = 10000};
 static atomic_int caught;
 
 static _Noreturn void end_now(int signal) {
@@ -48,7 +47,8 @@ static void *watch_signals(void *unused) {
   }
   pthread_mutex_unlock(&watch.mutex);
   if (can_stop) {
-    struct timespec patience = {.tv_sec = PATIENCE};
+    struct timespec patience = {.tv_sec = watch.patience_ms / 1000,
+                                .tv_nsec = watch.patience_ms % 1000 * 1000000L};
     while (sigtimedwait(&watch.set, NULL, &patience) < 0 && errno == EINTR) {
     }
   }
@@ -79,6 +79,12 @@ void vonk_cli_signals_on_stop(void (*stop)(void *arg), void *arg) {
   if (stop != NULL && atomic_load(&caught) != 0) {
     stop(arg);
   }
+  pthread_mutex_unlock(&watch.mutex);
+}
+
+void vonk_cli_signals_patience(uint32_t milliseconds) {
+  pthread_mutex_lock(&watch.mutex);
+  watch.patience_ms = milliseconds;
   pthread_mutex_unlock(&watch.mutex);
 }
 

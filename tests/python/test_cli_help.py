@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from program import FILES, MODEL, OK, ROOT, USAGE, complaint, vonk
 
-COMMANDS = ["inspect", "run", "plugins", "bench", "help"]
+COMMANDS = ["inspect", "run", "sql", "plugins", "bench", "help"]
 
 
 def text(*args, code=OK):
