@@ -8,6 +8,7 @@
 #define _GNU_SOURCE /* secure_getenv */
 #include "cli/database.h"
 
+#include <ctype.h>
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -184,23 +185,62 @@ vonk_status vonk_cli_duckdb_code(const char *message) {
   return is_conversion ? VONK_INVALID : VONK_IO;
 }
 
+/* Past "FLOAT, FLOAT, FLOAT": how often the word at text is repeated, and where the last
+ * one ends. */
+static size_t count_repeated(const char *text, size_t word, const char **end) {
+  size_t n = 1;
+  *end = text + word;
+  while (strncmp(*end, ", ", 2) == 0 && strncmp(*end + 2, text, word) == 0 &&
+         isalnum((unsigned char)(*end)[2 + word]) == 0) {
+    *end += 2 + word;
+    n++;
+  }
+  return n;
+}
+
+/* The next piece of a message, in one line; how many bytes of the message it stands for.
+ * A list of candidates is separated by ';', and the parameters of one that takes 784 of
+ * them are counted. */
+static size_t read_piece(const char *text, char before, char out[64]) {
+  enum { LONGEST_WORD = 32, MOST_REPEATED = 8 };
+  size_t n_spaces = strspn(text, " \t\n");
+  if (n_spaces > 0) {
+    bool is_item = strncmp(text, "\n\t", 2) == 0 && before != ':' && before != '.';
+    (void)snprintf(out, 64, "%s", text[n_spaces] == '\0' ? "" : is_item ? "; " : " ");
+    return n_spaces;
+  }
+  size_t word = 0;
+  while (isalnum((unsigned char)text[word]) != 0) {
+    word++;
+  }
+  const char *end;
+  size_t n = word > 0 && word < LONGEST_WORD ? count_repeated(text, word, &end) : 0;
+  if (n > MOST_REPEATED) {
+    (void)snprintf(out, 64, "%.*s x %zu", (int)word, text, n);
+    return (size_t)(end - text);
+  }
+  word = word == 0 ? 1 : word < LONGEST_WORD ? word : LONGEST_WORD;
+  (void)snprintf(out, 64, "%.*s", (int)word, text);
+  return word;
+}
+
+/* Whether DuckDB's own drawing of the place begins here. */
+static bool is_at_place(const char *text) {
+  size_t n = strspn(text, " \t\n");
+  return n > 0 && text[n - 1] == '\n' && strncmp(text + n, "LINE ", 5) == 0;
+}
+
 void vonk_cli_duckdb_reason(const char *message, char *out, size_t capacity) {
   /* "Binder Error: ...": the class says nothing to a user. */
   const char *text = strstr(message, " Error: ");
   text = text != NULL && text - message < 32 ? text + strlen(" Error: ") : message;
   size_t n = 0;
-  for (; *text != '\0' && n + 1 < capacity && strncmp(text, "\n\nLINE", 6) != 0 &&
-         strncmp(text, "\nLINE", 5) != 0;
-       text++) {
-    bool is_space = *text == '\n' || *text == '\t' || *text == ' ';
-    if (!is_space || (n > 0 && out[n - 1] != ' ')) {
-      out[n++] = is_space ? ' ' : *text;
-    }
+  char piece[64];
+  out[0] = '\0';
+  while (*text != '\0' && n + sizeof(piece) < capacity && !is_at_place(text)) {
+    text += read_piece(text, n > 0 ? out[n - 1] : '\0', piece);
+    n += (size_t)snprintf(out + n, capacity - n, "%s", piece);
   }
-  while (n > 0 && out[n - 1] == ' ') {
-    n--;
-  }
-  out[n] = '\0';
 }
 
 vonk_status vonk_cli_duckdb_fail(vonk_error *err, vonk_status code, const char *what,
