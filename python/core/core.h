@@ -93,13 +93,15 @@ PyObject *vonk_py_predictor_new(vonk_py_state *, vonk_py_predictor *moved);
 /* A struct schema and where its batches come from. */
 typedef struct vonk_py_source {
   struct ArrowSchema schema;
+  struct ArrowSchema views; /* the same with its string views; released: it has none */
   struct ArrowArrayStream stream; /* released: there is the one batch below */
   struct ArrowArray batch;
   bool is_lone; /* batches are one column, not a struct of columns */
 } vonk_py_source;
-/* The next batch, out->release NULL at the end. Called without the lock: a source may be
- * Python code itself. */
-vonk_status vonk_py_source_next(vonk_py_source *, struct ArrowArray *out, vonk_error *);
+/* The next batch for a predictor, out->release NULL at the end. Called without the lock: a
+ * source may be Python code itself. */
+vonk_status vonk_py_source_next(vonk_py_source *, const vonk_predictor *,
+                                struct ArrowArray *out, vonk_error *);
 void vonk_py_source_clear(vonk_py_source *);
 /* The source inside a Source, for good: it is left empty. NULL with an exception if it
  * was taken before. */
@@ -109,6 +111,15 @@ PyObject *vonk_py_source_new(vonk_py_state *, vonk_py_source *moved);
 /* columns: a tuple of (name, node), node being (format, length, null_count, buffer
  * addresses, child or None); owners keeps the memory alive. */
 int vonk_py_columns_read(PyObject *columns, PyObject *owners, vonk_py_source *out);
+
+/* --- views.c --- */
+
+/* Makes string views plain strings: in a schema, whose original form is kept if it has
+ * any; in the columns of a batch that the predictor reads. */
+int vonk_py_views_rename(struct ArrowSchema *schema, struct ArrowSchema *original);
+vonk_status vonk_py_views_convert(const struct ArrowSchema *original,
+                                  const vonk_predictor *, struct ArrowArray *batch,
+                                  vonk_error *err);
 
 /* --- run.c --- */
 

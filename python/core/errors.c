@@ -70,7 +70,8 @@ void vonk_py_error_take(vonk_error *err) {
   PyErr_NormalizeException(&type, &value, &trace);
   PyObject *text = value == NULL ? NULL : PyObject_Repr(value);
   const char *words = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, NULL);
-  (void)vonk_py_fail(err, VONK_INVALID, "%s", words == NULL ? "unknown" : words);
+  (void)vonk_py_fail(err, VONK_CANCELLED, "prediction stream: Python raised %s",
+                     words == NULL ? "what has no repr" : words);
   PyErr_Clear();
   Py_XDECREF(text);
   Py_XDECREF(type);

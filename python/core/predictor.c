@@ -71,7 +71,7 @@ static vonk_status predict_all(vonk_py_predictor *predictor, vonk_py_source *sou
   int64_t rows_before = 0;
   for (;;) {
     struct ArrowArray rows = {.release = NULL};
-    vonk_status status = vonk_py_source_next(source, &rows, err);
+    vonk_status status = vonk_py_source_next(source, predictor->handle, &rows, err);
     if (status != VONK_OK || rows.release == NULL) {
       return status;
     }

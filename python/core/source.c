@@ -18,6 +18,9 @@ void vonk_py_source_clear(vonk_py_source *source) {
   if (source->schema.release != NULL) {
     source->schema.release(&source->schema);
   }
+  if (source->views.release != NULL) {
+    source->views.release(&source->views);
+  }
   if (source->stream.release != NULL) {
     source->stream.release(&source->stream);
   }
@@ -84,8 +87,8 @@ static bool wrap_array(struct ArrowArray *array) {
   return true;
 }
 
-vonk_status vonk_py_source_next(vonk_py_source *source, struct ArrowArray *out,
-                                vonk_error *err) {
+vonk_status vonk_py_source_next(vonk_py_source *source, const vonk_predictor *predictor,
+                                struct ArrowArray *out, vonk_error *err) {
   out->release = NULL;
   if (source->stream.release == NULL) {
     *out = source->batch;
@@ -104,7 +107,14 @@ vonk_status vonk_py_source_next(vonk_py_source *source, struct ArrowArray *out,
     out->release(out);
     return vonk_py_fail(err, VONK_NOMEM, "memory: none left for a batch");
   }
-  return VONK_OK;
+  vonk_status status = VONK_OK;
+  if (out->release != NULL && source->views.release != NULL) {
+    status = vonk_py_views_convert(&source->views, predictor, out, err);
+  }
+  if (status != VONK_OK && out->release != NULL) {
+    out->release(out);
+  }
+  return status;
 }
 
 /* --- the Python object --- */
@@ -125,7 +135,7 @@ PyObject *vonk_py_source_new(vonk_py_state *state, vonk_py_source *moved) {
   moved->is_lone = strcmp(moved->schema.format, "+s") != 0;
   if (source == NULL || (moved->is_lone && !wrap_schema(&moved->schema))) {
     (void)PyErr_NoMemory();
-  } else {
+  } else if (vonk_py_views_rename(&moved->schema, &moved->views) == 0) {
     object = PyObject_New(source_object, state->source);
   }
   if (object == NULL) {

@@ -65,7 +65,7 @@ static vonk_status tell(stream *s, vonk_error *err) {
 
 static vonk_status predict_next(stream *s, struct ArrowArray *out, vonk_error *err) {
   struct ArrowArray rows = {.release = NULL};
-  vonk_status status = vonk_py_source_next(s->source, &rows, err);
+  vonk_status status = vonk_py_source_next(s->source, s->predictor->handle, &rows, err);
   if (status == VONK_OK && rows.release == NULL) {
     bool was_finished = s->is_finished;
     s->is_finished = true;
@@ -139,7 +139,6 @@ static void take_exception(stream *s) {
   if (PyErr_Occurred()) {
     bool is_interrupt = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0;
     vonk_py_error_take(&s->error);
-    s->error.code = VONK_CANCELLED;
     if (is_interrupt) {
       PyErr_SetInterrupt();
     }

@@ -7,6 +7,7 @@ address. A result is an array over the result's own memory. NumPy is never impor
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -73,8 +74,7 @@ def _column(np: ModuleType, name: str, array: Any, keep: list[Any]) -> _Node:
     node = _leaf(np, name, array, keep)
     shape = array.shape
     for i in range(len(shape) - 1, 0, -1):
-        count = int(np.prod(shape[:i], dtype=np.int64))
-        node = (f"+w:{shape[i]}", count, 0, (0,), node)
+        node = (f"+w:{shape[i]}", math.prod(shape[:i]), 0, (0,), node)
     if missing is not None:
         validity = np.packbits(~missing, bitorder="little")
         keep.append(validity)
@@ -90,7 +90,7 @@ def _missing_rows(np: ModuleType, array: Any) -> Any:
 
 def _leaf(np: ModuleType, name: str, array: Any, keep: list[Any]) -> _Node:
     kind = array.dtype.kind
-    if array.dtype.name == "bfloat16":  # of ml_dtypes; Arrow has no such type, float32 holds every value
+    if kind == "V" and array.dtype.name == "bfloat16":  # of ml_dtypes; Arrow has none, float32 holds every value
         array = array.astype(np.float32)
         kind = "f"
     if kind in "OUST":
@@ -105,7 +105,8 @@ def _leaf(np: ModuleType, name: str, array: Any, keep: list[Any]) -> _Node:
             f"column '{name}': is {array.dtype}, which no tensor can hold: cast it, "
             f"array.astype({'numpy.int64' if kind in 'mM' else 'numpy.float32'})"
         )
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    if not (array.flags.c_contiguous and array.dtype.isnative):
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     keep.append(array)
     return (format_, array.size, 0, (0, _address(array)), None)
 
