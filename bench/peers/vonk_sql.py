@@ -10,7 +10,7 @@ import vonk.duckdb
 
 def prepare(model: str) -> Callable[[str], Any]:
     connection = vonk.duckdb.connect(threads=2)
-    connection.execute("FROM vonk_load('digit', ?, as_ := 'argmax')", [model])
+    connection.execute("FROM vonk_load('digit', ?, as_ := 'argmax')", [model]).fetchall()
 
     def score(path: str) -> Any:
         return connection.sql(f"SELECT id, digit(pixels) AS digit FROM '{path}'").to_arrow_table()

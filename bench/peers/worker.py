@@ -4,8 +4,8 @@
 
 TOOL is a module of this folder with ``prepare(model, **settings)``, which returns a function from the path of a
 Parquet file to an Arrow table with the columns id and digit. Each line of the standard input is a request
-{"rows": path, "result": path or null}; the answer {"wall": s, "cpu": s} has the seconds of that one call and, for the first, the
-processor time since the process began. The table is written to "result" afterwards, unmeasured.
+{"rows": path, "result": path or null}; the answer {"wall": s, "cpu": s} has the seconds of that one call and, for the
+first, the processor time since the process began. The table is written to "result" afterwards, unmeasured.
 """
 
 from __future__ import annotations
