@@ -189,7 +189,8 @@ def register(
     Returns
     -------
     Registration
-        Which way was taken, and the signatures.
+        Which way was taken, and the signatures. Inside a transaction that was begun before, the extension's function is
+        seen only after its end. A result of `con` that is read halfway is ended.
 
     Raises
     ------
@@ -280,8 +281,10 @@ def _load_model(
     _check_name(name)
     path, all_options = _path_and_options(name, model, options)
     words = [_literal(name), _literal(path), *(f'"{key}" := {_literal(v)}' for key, v in all_options.items())]
-    functions: list[str] = _one(con, f"SELECT functions FROM vonk_load({', '.join(words)})")
-    return tuple(functions)
+    # Not on a cursor: a result of the connection that is read halfway keeps a transaction open, in which the new
+    # function would not be seen. This ends it.
+    rows = con.execute(f"SELECT functions FROM vonk_load({', '.join(words)})").fetchall()
+    return tuple(rows[0][0])
 
 
 def _path_and_options(name: str, model: ModelLike, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
