@@ -226,6 +226,36 @@ static void test_exact_and_widening_conversions_keep_every_value(void **state) {
   vonk_dtype_convert(VONK_F64, NULL, VONK_F32, NULL, 0);
 }
 
+/* What vonk_dtype_conversion refuses, but SQL casts by itself. */
+static void test_whole_numbers_become_the_nearest_float(void **state) {
+  (void)state;
+  enum { N = 1003 };
+  static const vonk_dtype floats[] = {VONK_F32, VONK_F64, VONK_F16, VONK_BF16};
+  for (vonk_dtype from = VONK_I8; from <= VONK_U64; from++) {
+    const size_t size = vonk_dtype_find(from)->size;
+    uint8_t source[N * 8], found[N * 8], halves[N * 2];
+    float as_float[N];
+    fill(from, source, N);
+    vonk_dtype_convert(from, source, VONK_F32, as_float, N);
+    for (size_t k = 0; k < sizeof floats / sizeof floats[0]; k++) {
+      const size_t width = vonk_dtype_find(floats[k])->size;
+      vonk_dtype_convert(from, source, floats[k], found, N);
+      vonk_dtype_convert(VONK_F32, as_float, k < 2 ? VONK_F16 : floats[k], halves, N);
+      for (size_t i = 0; i < N; i++) {
+        const long double exact = element(from, source + i * size);
+        const long double expected = k == 0   ? (long double)(float)exact
+                                     : k == 1 ? (long double)(double)exact
+                                              : element(floats[k], halves + i * 2);
+        const long double got = element(floats[k], found + i * width);
+        if (expected != got) {
+          fail_msg("%s %Lg -> %s: expected %Lg, found %Lg", vonk_dtype_find(from)->name,
+                   exact, vonk_dtype_find(floats[k])->name, expected, got);
+        }
+      }
+    }
+  }
+}
+
 static void check_all_halves(vonk_dtype half) {
   for (unsigned bits = 0; bits <= 0xffff; bits++) {
     const uint16_t source = (uint16_t)bits;
@@ -436,6 +466,7 @@ int main(void) {
       cmocka_unit_test(test_table_has_a_row_for_every_dtype),
       cmocka_unit_test(test_conversions_never_change_an_integer),
       cmocka_unit_test(test_exact_and_widening_conversions_keep_every_value),
+      cmocka_unit_test(test_whole_numbers_become_the_nearest_float),
       cmocka_unit_test(test_all_65536_halves_widen_exactly_and_come_back),
       cmocka_unit_test(test_narrowing_rounds_to_nearest_even_once),
       cmocka_unit_test(test_published_half_values),

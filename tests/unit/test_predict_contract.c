@@ -57,6 +57,53 @@ static void a_newer_bind_options_struct_is_read_as_far_as_we_know(void **state) 
   vonk_model_close(model);
 }
 
+/* int64 to float32 could lose digits: only who asks for SQL's casts gets it. */
+static void sql_casts_let_whole_numbers_become_floats(void **state) {
+  (void)state;
+  static int64_t whole[ROWS * WIDTH];
+  fixture_batch b;
+  struct ArrowArray out;
+  vonk_error err = VONK_ERROR_INIT;
+  vonk_bind_options options = VONK_BIND_OPTIONS_INIT;
+  vonk_predictor *predictor = NULL;
+  for (int i = 0; i < ROWS * WIDTH; i++) {
+    whole[i] = (INT64_C(1) << 40) + INT64_C(65537) * i;
+  }
+  fixture_start(&b, ROWS);
+  fixture_add_lists(&b, "x", "l", WIDTH, NULL, NULL, whole);
+  vonk_model *model = fixture_open(fixture_write("m.mock", copy_model), MOCK("echo"));
+  assert_fails(vonk_predictor_create(model, &b.schema, &options, &predictor, &err), &err,
+               VONK_INVALID, "write CAST(x AS FLOAT[])");
+  options.sql_casts = 1;
+  predictor = fixture_bind(model, &b, &options);
+  assert_ok(vonk_predict(predictor, &b.array, &out, &err), &err);
+  const float *found = out.children[0]->children[0]->buffers[1];
+  for (int i = 0; i < ROWS * WIDTH; i++) {
+    if (found[i] != (float)whole[i]) {
+      fail_msg("element %d: expected %g, found %g", i, (double)(float)whole[i],
+               (double)found[i]);
+    }
+  }
+  out.release(&out);
+  vonk_predictor_release(predictor);
+  vonk_model_close(model);
+}
+
+static void sql_casts_let_no_float_become_a_whole_number(void **state) {
+  (void)state;
+  fixture_batch b;
+  vonk_error err = VONK_ERROR_INIT;
+  vonk_bind_options options = VONK_BIND_OPTIONS_INIT;
+  vonk_predictor *predictor = NULL;
+  options.sql_casts = 1;
+  make_batch(&b);
+  vonk_model *model = fixture_open(
+      fixture_write("i.mock", "input x i64 -1 4\noutput y = copy x\n"), MOCK("echo"));
+  assert_fails(vonk_predictor_create(model, &b.schema, &options, &predictor, &err), &err,
+               VONK_INVALID, "write CAST(x AS BIGINT[])");
+  vonk_model_close(model);
+}
+
 static void a_bind_options_struct_without_size_is_refused(void **state) {
   (void)state;
   fixture_batch b;
@@ -458,6 +505,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_older_bind_options_struct_is_read_as_far_as_it_goes),
       cmocka_unit_test(a_newer_bind_options_struct_is_read_as_far_as_we_know),
+      cmocka_unit_test(sql_casts_let_whole_numbers_become_floats),
+      cmocka_unit_test(sql_casts_let_no_float_become_a_whole_number),
       cmocka_unit_test(a_bind_options_struct_without_size_is_refused),
       cmocka_unit_test(stats_are_filled_as_far_as_struct_size_says),
       cmocka_unit_test(a_wrong_batch_is_refused),

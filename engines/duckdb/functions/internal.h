@@ -118,7 +118,9 @@ typedef struct vonk_sql_overload {
   size_t n;
   duckdb_logical_type *types;
   vonk_sql_shape shape;
-  char *text; /* "FLOAT[], BIGINT" */
+  bool is_unnamed; /* a struct of fields without names */
+  bool is_null;    /* for the literal NULL: not worth a mention */
+  char *text;      /* "FLOAT[], BIGINT" */
 } vonk_sql_overload;
 
 typedef struct vonk_sql_signature {

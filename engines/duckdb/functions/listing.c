@@ -30,11 +30,14 @@ void vonk_sql_output_functions(vonk_sql_output *out, const vonk_sql_signature *s
                                const char *name) {
   const char *texts[VONK_SQL_MOST_OVERLOADS];
   vonk_text all[VONK_SQL_MOST_OVERLOADS];
-  size_t n = signature == NULL ? 0 : signature->n;
-  for (size_t i = 0; i < n; i++) {
-    all[i].size = 0;
-    vonk_sql_signature_describe(signature, name, i, &all[i]);
-    texts[i] = all[i].data;
+  size_t n = 0;
+  for (size_t i = 0; signature != NULL && i < signature->n; i++) {
+    if (!signature->overloads[i].is_null) {
+      all[n].size = 0;
+      vonk_sql_signature_describe(signature, name, i, &all[n]);
+      texts[n] = all[n].data;
+      n++;
+    }
   }
   vonk_sql_output_texts(out, texts, n);
 }

@@ -83,7 +83,8 @@ vonk_status vonk_sql_name_check_free(vonk_sql *sql, const char *name, vonk_error
   bool found;
   (void)snprintf(
       query, sizeof(query),
-      "SELECT function_name::VARCHAR, replace(function_type::VARCHAR, '_', ' ') "
+      "SELECT function_name::VARCHAR, replace(function_type::VARCHAR, '_', ' ') || "
+      "CASE WHEN function_type LIKE '%%macro' THEN '' ELSE ' function' END "
       "FROM duckdb_functions() WHERE lower(function_name) IN (lower('%s'), "
       "lower('try_%s')) UNION ALL SELECT keyword_name::VARCHAR, 'reserved word' "
       "FROM duckdb_keywords() WHERE keyword_name = lower('%s') AND "
@@ -92,8 +93,8 @@ vonk_status vonk_sql_name_check_free(vonk_sql *sql, const char *name, vonk_error
   VONK_TRY(ask(sql->connection, query, taken, what, &found, err));
   if (found) {
     return vonk_fail(err, VONK_INVALID,
-                     "'%s': this database has a %s '%s' already: choose another name",
-                     name, what, taken);
+                     "'%s': this database has a%s %s '%s' already: choose another name",
+                     name, what[0] == 'a' ? "n" : "", what, taken);
   }
   return VONK_OK;
 }

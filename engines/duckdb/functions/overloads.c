@@ -16,7 +16,8 @@
 
 #include "engines/duckdb/functions/internal.h"
 
-enum { LEAST_SCALARS = 2, MOST_SCALARS = 1000 };
+/* DuckDB lists every overload in its message of a call that fits none. */
+enum { LEAST_SCALARS = 2, MOST_SCALARS = 512 };
 
 duckdb_type vonk_sql_element_type(vonk_dtype dtype, bool is_wide) {
   switch (dtype) {
@@ -114,41 +115,58 @@ static void clear_overload(vonk_sql_overload *o) {
   *o = (vonk_sql_overload){.n = 0};
 }
 
-/* "FLOAT[], BIGINT"; a run of equal types is counted: "FLOAT x 784". */
-static vonk_status describe_overload(vonk_sql_overload *o, vonk_error *err) {
-  vonk_buffer all = {0};
-  vonk_status status = VONK_OK;
-  char former[512] = "", number[32];
-  size_t run = 0;
-  for (size_t i = 0; status == VONK_OK && i <= o->n; i++) {
+/* How many of the first types are spelt like this. */
+static size_t count_equal(const vonk_duckdb_type *types, size_t n, const char *text) {
+  size_t i = 0;
+  for (; i < n; i++) {
+    vonk_text other = {.size = 0};
+    vonk_duckdb_type_describe(&types[i], &other);
+    if (strcmp(other.data, text) != 0) {
+      break;
+    }
+  }
+  return i;
+}
+
+/* "FLOAT[], BIGINT"; equal types in a row are counted: "FLOAT x 784". */
+static vonk_status add_types(const vonk_duckdb_type *types, size_t n, vonk_buffer *out,
+                             vonk_error *err) {
+  for (size_t i = 0, run; i < n; i += run) {
     vonk_text type = {.size = 0};
-    if (i < o->n) {
-      vonk_duckdb_type_describe(&o->shape.types[i], &type);
-    }
-    if (i < o->n && i > 0 && strcmp(type.data, former) == 0) {
-      run++;
-      continue;
-    }
-    if (run > 1) {
-      (void)snprintf(number, sizeof(number), " x %zu", run);
-      status = vonk_buffer_append(&all, number, strlen(number), err);
-    }
-    if (status == VONK_OK && i < o->n && i > 0) {
-      status = vonk_buffer_append(&all, ", ", 2, err);
-    }
-    if (status == VONK_OK && i < o->n) {
-      status = vonk_buffer_append(&all, type.data, type.size, err);
-    }
-    memcpy(former, type.data, sizeof(former));
-    run = 1;
+    char times[32];
+    vonk_duckdb_type_describe(&types[i], &type);
+    run = count_equal(types + i, n - i, type.data);
+    (void)snprintf(times, sizeof(times), " x %zu", run);
+    VONK_TRY(vonk_buffer_append(out, ", ", i == 0 ? 0 : 2, err));
+    VONK_TRY(vonk_buffer_append(out, type.data, type.size, err));
+    VONK_TRY(vonk_buffer_append(out, times, run == 1 ? 0 : strlen(times), err));
+  }
+  return VONK_OK;
+}
+
+/* A struct whose fields have no names is spelt like the arguments it takes the place of:
+ * "STRUCT(FLOAT x 784)". */
+static vonk_status describe_types(const vonk_sql_overload *o, vonk_buffer *out,
+                                  vonk_error *err) {
+  const vonk_duckdb_type *first = &o->shape.types[0];
+  if (!o->is_unnamed) {
+    return add_types(o->shape.types, o->n, out, err);
+  }
+  VONK_TRY(vonk_buffer_append(out, "STRUCT(", 7, err));
+  VONK_TRY(add_types(first->children, first->n_children, out, err));
+  return vonk_buffer_append(out, ")", 1, err);
+}
+
+static vonk_status describe_overload(vonk_sql_overload *o, vonk_error *err) {
+  vonk_buffer text = {0};
+  vonk_status status = describe_types(o, &text, err);
+  if (status == VONK_OK) {
+    status = vonk_buffer_append(&text, "", 1, err);
   }
   if (status == VONK_OK) {
-    status = vonk_buffer_append(&all, "", 1, err);
+    status = vonk_new_string((const char *)text.data, &o->text, err);
   }
-  if (status == VONK_OK) {
-    status = vonk_new_string((const char *)all.data, &o->text, err);
-  }
-  vonk_buffer_release(&all);
+  vonk_buffer_release(&text);
   return status;
 }
 
@@ -176,9 +194,12 @@ static vonk_status complete(vonk_sql_overload *o, vonk_error *err) {
 }
 
 /* Takes over types and their array. */
-static vonk_status add(builder *b, duckdb_logical_type *types, size_t n,
+static vonk_status add(builder *b, duckdb_logical_type *types, size_t n, bool is_unnamed,
                        vonk_error *err) {
-  vonk_sql_overload o = {.n = n, .types = types};
+  vonk_sql_overload o = {.n = n,
+                         .types = types,
+                         .is_unnamed = is_unnamed,
+                         .is_null = duckdb_get_type_id(types[0]) == DUCKDB_TYPE_SQLNULL};
   vonk_status status = complete(&o, err);
   if (status != VONK_OK) {
     clear_overload(&o);
@@ -209,7 +230,7 @@ static vonk_status add_per_input(builder *b, style s, bool is_wide, vonk_error *
     const vonk_io *io = b->model->inputs[i];
     types[i] = row_type(io, list_depth(io, s), is_wide);
   }
-  return add(b, types, n, err);
+  return add(b, types, n, false, err);
 }
 
 /* k of a single input [rows, k] that may be given as k single values; 0 = it may not. */
@@ -230,7 +251,7 @@ static vonk_status add_scalars(builder *b, bool is_wide, vonk_error *err) {
   for (size_t i = 0; i < n; i++) {
     types[i] = row_type(b->model->inputs[0], 0, is_wide);
   }
-  return add(b, types, n, err);
+  return add(b, types, n, false, err);
 }
 
 /* One struct: of all inputs by name, or of the k single values of [rows, k] in their
@@ -256,7 +277,7 @@ static vonk_status add_struct(builder *b, bool is_wide, vonk_error *err) {
   }
   if (status == VONK_OK) {
     types[0] = duckdb_create_struct_type(members, names, n);
-    status = add(b, types, 1, err);
+    status = add(b, types, 1, k > 0, err);
   }
   for (size_t i = 0; members != NULL && i < n; i++) {
     duckdb_destroy_logical_type(&members[i]);
@@ -264,6 +285,17 @@ static vonk_status add_struct(builder *b, bool is_wide, vonk_error *err) {
   vonk_delete(members);
   vonk_delete(names);
   return status;
+}
+
+/* A call with nothing but the literal NULL, which fits every overload equally well. */
+static vonk_status add_nulls(builder *b, vonk_error *err) {
+  duckdb_logical_type *types;
+  size_t n = b->model->n_inputs;
+  VONK_TRY(vonk_new(n, sizeof(duckdb_logical_type), &types, err));
+  for (size_t i = 0; i < n; i++) {
+    types[i] = duckdb_create_logical_type(DUCKDB_TYPE_SQLNULL);
+  }
+  return add(b, types, n, false, err);
 }
 
 static vonk_status add_all(builder *b, vonk_error *err) {
@@ -275,7 +307,7 @@ static vonk_status add_all(builder *b, vonk_error *err) {
     VONK_TRY(add_scalars(b, is_wide, err));
     VONK_TRY(add_struct(b, is_wide, err));
   }
-  return VONK_OK;
+  return add_nulls(b, err);
 }
 
 /* --- the signature --- */

@@ -81,15 +81,18 @@ static vonk_status check_lengths(const vonk_duckdb_type *type, const vonk_io *io
   if (fits) {
     return VONK_OK;
   }
-  vonk_text wanted = {.size = 0}, found = {.size = 0};
+  vonk_text wanted = {.size = 0}, found = {.size = 0}, advice = {.size = 0};
+  if (depth == 1) {
+    vonk_text_add(&advice, "give arrays of %s%" PRId64 " elements",
+                  is_free ? "a multiple of " : "", fixed);
+  } else {
+    vonk_text_add(&advice, "give arrays of those lengths");
+  }
   vonk_sql_describe_row(io, &wanted);
   vonk_duckdb_type_describe(type, &found);
-  return vonk_fail(
-      err, VONK_INVALID,
-      "model '%s': input '%s' wants %s, got %s (argument %zu): give arrays of "
-      "%s%" PRId64 " elements",
-      name, io->name, wanted.data, found.data, number, is_free ? "a multiple of " : "",
-      fixed);
+  return vonk_fail(err, VONK_INVALID,
+                   "model '%s': input '%s' wants %s, got %s (argument %zu): %s", name,
+                   io->name, wanted.data, found.data, number, advice.data);
 }
 
 static vonk_status check_argument(duckdb_bind_info info, idx_t i, const vonk_io *io,
