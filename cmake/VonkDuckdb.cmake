@@ -25,7 +25,7 @@ endif()
 
 # The file's name decides which entry point DuckDB looks for: vonk_init_c_api.
 file(GLOB VONK_EXTENSION_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/engines/duckdb/extension/*.c)
-add_library(vonk_duckdb MODULE EXCLUDE_FROM_ALL ${VONK_EXTENSION_SOURCES} $<TARGET_OBJECTS:vonk_duckdb_objects>)
+add_library(vonk_duckdb MODULE ${VONK_EXTENSION_SOURCES} $<TARGET_OBJECTS:vonk_duckdb_objects>)
 set_target_properties(vonk_duckdb PROPERTIES PREFIX "" OUTPUT_NAME vonk SUFFIX .duckdb_extension)
 target_include_directories(vonk_duckdb PRIVATE ${PROJECT_SOURCE_DIR})
 target_include_directories(vonk_duckdb SYSTEM PRIVATE ${VONK_DUCKDB_INCLUDE_DIR})

@@ -27,7 +27,7 @@ if(TARGET vonk_cli)
 endif()
 
 if(TARGET vonk_duckdb) # as a file: `--strip` would take its footer off
-  install(PROGRAMS $<TARGET_FILE:vonk_duckdb> DESTINATION ${VONK_LIBDIR} OPTIONAL)
+  install(PROGRAMS $<TARGET_FILE:vonk_duckdb> DESTINATION ${VONK_LIBDIR})
 endif()
 
 if(TARGET vonk_shared)

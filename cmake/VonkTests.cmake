@@ -97,16 +97,26 @@ foreach(source IN LISTS VONK_C_TESTS)
   if(NOT TARGET vonk_core OR (folder STREQUAL "program" AND NOT TARGET vonk_cli))
     continue()
   endif()
+  if(folder STREQUAL "duckdb_hosts" AND NOT (TARGET vonk_duckdb AND VONK_DUCKDB))
+    continue()
+  endif()
   vonk_add_test_program(${folder}_${name} ${source})
   vonk_add_test(${folder}.${name} ${folder}_${name})
   if(folder STREQUAL "program")
     add_dependencies(${folder}_${name} vonk_cli)
+  elseif(folder STREQUAL "duckdb_hosts")
+    add_dependencies(${folder}_${name} vonk_duckdb)
+    target_include_directories(${folder}_${name} SYSTEM PRIVATE ${VONK_DUCKDB_INCLUDE_DIR})
+    target_compile_definitions(${folder}_${name} PRIVATE
+      VONK_EXTENSION="$<TARGET_FILE:vonk_duckdb>" VONK_TEST_DUCKDB="${VONK_DUCKDB}")
   endif()
 endforeach()
 
 # --- tests in Python of what the build tree holds: the program (as a child process), library and plug-in (ctypes) ----
 # tests/python and tests/tools are about the installed wheel and about our tools: tools/test.sh runs those.
-file(GLOB VONK_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.py)
+# tests/engines/<engine>/test_<name>.py is the test <engine>.test_<name>.
+file(GLOB VONK_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.py
+     ${PROJECT_SOURCE_DIR}/tests/engines/*/test_*.py)
 list(FILTER VONK_PYTESTS EXCLUDE REGEX "/tests/(python|tools)/")
 if(VONK_PYTESTS AND NOT VONK_PYTHON)
   message(FATAL_ERROR ".venv/bin/python3: missing, and ctest runs tests in Python: run 'make deps'")
@@ -126,7 +136,7 @@ foreach(source IN LISTS VONK_PYTESTS)
   get_filename_component(name ${source} NAME_WE)
   get_filename_component(folder ${source} DIRECTORY)
   get_filename_component(folder ${folder} NAME)
-  if(folder STREQUAL "program" AND NOT TARGET vonk_cli)
+  if((folder STREQUAL "program" AND NOT TARGET vonk_cli) OR (folder MATCHES "^duckdb" AND NOT TARGET vonk_duckdb))
     continue()
   endif()
   vonk_add_test(${folder}.${name} ${VONK_PYTHON} -m pytest -q -p no:cacheprovider ${source})
@@ -135,6 +145,10 @@ foreach(source IN LISTS VONK_PYTESTS)
     "VONK_LIBRARY=${PROJECT_BINARY_DIR}/lib/libvonk.so"
     "VONK_MOCK_DIR=${VONK_MOCK_FOLDER}" "VONK_TEST_PLUGIN_DIR=${VONK_PLUGIN_FOLDER}"
     "VONK_TEST_SANITIZE=${VONK_SANITIZE}")
+  if(folder MATCHES "^duckdb")
+    set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT
+      "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension" "VONK_DEPS_DIR=${VONK_DEPS_DIR}")
+  endif()
   if(NOT folder STREQUAL "program" AND VONK_PRELOAD)
     # Leaks are those of the interpreter here; the C tests look for ours.
     set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT

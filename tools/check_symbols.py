@@ -2,6 +2,7 @@
 
 - libvonk.so exports exactly the functions declared with VONK_API in include/vonk/vonk.h.
 - A plug-in exports exactly vonk_plugin_init_v1.
+- vonk.duckdb_extension exports exactly vonk_init_c_api, and ends with the footer that DuckDB looks for.
 - Nothing refers to a symbol of a framework or of DuckDB: those are found at run time.
 - Nothing needs a shared library beyond the C library (C++ plug-ins: and the C++ run-time library).
 
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DECLARATION = re.compile(r"^VONK_API\b[^;(]*?\b(vonk_\w+)\s*\(", re.MULTILINE | re.DOTALL)
 ENTRY = "vonk_plugin_init_v1"
+EXTENSION_ENTRY = "vonk_init_c_api"
 FOREIGN = re.compile(r"^(Ort|duckdb_|TF_|aoti_|json_)")
 LIBRARIES = re.compile(r"^(libc|libm|libdl|libpthread|librt|ld-linux[\w-]*)\.so\.\d+$")
 
@@ -60,6 +62,18 @@ def faults_of(library: Path, exports: set[str] | None) -> list[str]:
     return [f"{library.name}: {fault}" for fault in faults]
 
 
+def footer_faults(extension: Path) -> list[str]:
+    """What DuckDB would refuse: the last 512 bytes are fields of 32 bytes, then room for a signature."""
+    footer = extension.read_bytes()[-512:-256]
+    fields = [footer[at : at + 32].rstrip(b"\0").decode(errors="replace") for at in range(0, len(footer), 32)]
+    wanted = {3: "C_STRUCT", 5: "v1.2.0", 7: "4"}
+    return [
+        f"{extension.name}: field {at} of its footer is '{fields[at]}', expected '{value}'"
+        for at, value in wanted.items()
+        if len(fields) != 8 or fields[at] != value
+    ]
+
+
 def check(build: Path) -> tuple[int, list[str]]:
     faults: list[str] = []
     api = declared_functions((ROOT / "include" / "vonk" / "vonk.h").read_text())
@@ -67,11 +81,15 @@ def check(build: Path) -> tuple[int, list[str]]:
     wanted: list[tuple[Path, set[str] | None]] = [(build / "lib" / "libvonk.so", api)]
     wanted += [(plugin, {ENTRY}) for plugin in plugins]
     wanted.append((build / "bin" / "vonk", None))
+    extension = build / "lib" / "vonk.duckdb_extension"
+    wanted.append((extension, {EXTENSION_ENTRY}))
     for library, exports in wanted:
         if library.exists():
             faults += faults_of(library, exports)
         else:
             faults.append(f"{library.name}: not built: expected at {library}")
+    if extension.exists():
+        faults += footer_faults(extension)
     if not plugins:
         faults.append("no plug-in was built")
     return len(wanted), faults

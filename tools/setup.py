@@ -310,7 +310,7 @@ def set_up_vonk() -> None:
     """Builds the wheel in release mode, installs it, and tells the installation where the frameworks are."""
     sources = [ROOT / name for name in (*WHEEL_SOURCES, *WHEEL_FILES)]
     folder = VENV / "lib" / "vonk"
-    programs = [VENV / "bin" / "vonk"]
+    programs = [VENV / "bin" / "vonk", VENV / "lib" / "vonk.duckdb_extension"]
     frameworks = {
         "onnxruntime": onnxruntime_library(),
         "duckdb": folder / "libduckdb.so",

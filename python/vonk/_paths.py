@@ -18,6 +18,8 @@ class Installation:
         The ``vonk`` program.
     library
         ``libvonk.so``, the library to embed.
+    extension
+        ``vonk.duckdb_extension``, which DuckDB loads: ``LOAD '<this path>'``.
     plugins
         The folder of framework plug-ins.
     include
@@ -29,6 +31,7 @@ class Installation:
 
     program: Path
     library: Path
+    extension: Path
     plugins: Path
     include: Path
     frameworks: dict[str, Path] = field(default_factory=dict)
@@ -55,13 +58,14 @@ def installation() -> Installation:
         elif file.name == "vonk" and file.parent.name == "bin":
             program = Path(str(file.locate())).resolve()
     library = prefix / "lib" / "libvonk.so"
-    for path in (program, library):
+    extension = prefix / "lib" / "vonk.duckdb_extension"
+    for path in (program, library, extension):
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: missing: the wheel is not fully installed: run 'pip install --force-reinstall vonk'"
             )
     plugins = prefix / "lib" / "vonk" / "plugins"
-    return Installation(program, library, plugins, prefix / "include", _frameworks(prefix))
+    return Installation(program, library, extension, plugins, prefix / "include", _frameworks(prefix))
 
 
 def _frameworks(prefix: Path) -> dict[str, Path]:

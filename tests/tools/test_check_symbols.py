@@ -68,3 +68,18 @@ def test_a_foreign_library_is_found(tmp_path):
     code = "int other(void); int vonk_a(void);\nint vonk_a(void) { return other(); }"
     found = check_symbols.faults_of(build(tmp_path, code, str(library)), {"vonk_a"})
     assert found == ["libx.so: is linked with libother.so.1"]
+
+
+def test_a_footer_that_duckdb_would_refuse_is_found(tmp_path):
+    extension = tmp_path / "x.duckdb_extension"
+    extension.write_bytes(b"code")
+    script = check_symbols.ROOT / "cmake" / "append_footer.sh"
+    subprocess.run([script, extension, "linux_amd64", "0.1.0"], check=True)
+    assert extension.stat().st_size == 4 + 512
+    assert check_symbols.footer_faults(extension) == []
+    extension.write_bytes(extension.read_bytes().replace(b"C_STRUCT", b"CPP\0\0\0\0\0"))
+    assert check_symbols.footer_faults(extension) == [
+        "x.duckdb_extension: field 3 of its footer is 'CPP', expected 'C_STRUCT'"
+    ]
+    extension.write_bytes(b"\0" * 600)  # stripped: the footer is gone
+    assert len(check_symbols.footer_faults(extension)) == 3
