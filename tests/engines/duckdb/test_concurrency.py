@@ -96,12 +96,14 @@ def test_one_row_group_is_predicted_by_all_threads_of_the_database(host: hosts.H
     library = hosts.mock_folder() / "mock_slow.so"
     (tmp_path / "slow.mock").write_text("input x f32 n 4\noutput y = sum x\n")
     host.open(":memory:", threads=1)
-    host.sql(f"FROM vonk_load('slow', '{tmp_path}/slow.mock', plugin := '{library}', batch := 256)")
+    load = f"FROM vonk_load('slow', '{tmp_path}/slow.mock', plugin := '{library}', batch := 256)"
+    host.sql(load)
     host.sql(f"COPY (SELECT [i, i, i, i]::FLOAT[] AS x FROM range(2048) r(i)) TO '{tmp_path}/one.parquet'")
     query = f"SELECT sum(slow(x)) FROM '{tmp_path}/one.parquet'"
     assert host.value(query) == 4 * 2047 * 1024
     alone = host.counters(library)
-    host.sql("SET threads = 2")
+    host.open(":memory:", threads=2)
+    host.sql(load)
     assert host.value(query) == 4 * 2047 * 1024
     together = host.counters(library)
     assert (alone["runs"], together["runs"]) == (8, 16)
