@@ -118,6 +118,7 @@ typedef struct vonk_sql_overload {
   size_t n;
   duckdb_logical_type *types;
   vonk_sql_shape shape;
+  bool is_counted; /* n equal types, registered as (T, T, T...) */
   bool is_unnamed; /* a struct of fields without names */
   bool is_null;    /* for the literal NULL: not worth a mention */
   char *text;      /* "FLOAT[], BIGINT" */

@@ -16,8 +16,9 @@
 
 #include "engines/duckdb/functions/internal.h"
 
-/* DuckDB lists every overload in its message of a call that fits none. */
-enum { LEAST_SCALARS = 2, MOST_SCALARS = 512 };
+/* DuckDB lists every overload in its message of a call that fits none: many single values
+ * are registered as "FLOAT, FLOAT...", and counted by us. */
+enum { LEAST_SCALARS = 2, MOST_SCALARS = 1000, MOST_SPELT = 16, MOST_FIELDS = 256 };
 
 duckdb_type vonk_sql_element_type(vonk_dtype dtype, bool is_wide) {
   switch (dtype) {
@@ -196,7 +197,8 @@ static vonk_status complete(vonk_sql_overload *o, vonk_error *err) {
 /* Takes over types and their array. */
 static vonk_status add(builder *b, duckdb_logical_type *types, size_t n, bool is_unnamed,
                        vonk_error *err) {
-  vonk_sql_overload o = {.n = n,
+  vonk_sql_overload o = {.is_counted = n > MOST_SPELT && n > b->model->n_inputs,
+                         .n = n,
                          .types = types,
                          .is_unnamed = is_unnamed,
                          .is_null = duckdb_get_type_id(types[0]) == DUCKDB_TYPE_SQLNULL};
@@ -258,7 +260,7 @@ static vonk_status add_scalars(builder *b, bool is_wide, vonk_error *err) {
  * order, whatever the fields are called. */
 static vonk_status add_struct(builder *b, bool is_wide, vonk_error *err) {
   size_t k = scalars_of(b->model), n = k > 0 ? k : b->model->n_inputs;
-  if (k == 0 && n < 2) {
+  if ((k == 0 && n < 2) || k > MOST_FIELDS) {
     return VONK_OK;
   }
   duckdb_logical_type *members = NULL, *types = NULL;

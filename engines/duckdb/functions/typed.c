@@ -25,8 +25,20 @@ static void release_function(void *pointer) {
 
 /* --- running --- */
 
+/* Of an overload that takes any number of values. */
+static vonk_status check_count(const function *f, idx_t n, vonk_error *err) {
+  if (n == f->overload->n) {
+    return VONK_OK;
+  }
+  return vonk_fail(err, VONK_INVALID,
+                   "model '%s': wants %zu numbers, got %" PRIu64
+                   ": give as many as a row has, or one list of them",
+                   f->slot->name, f->overload->n, (uint64_t)n);
+}
+
 static vonk_status run(const function *f, duckdb_client_context context,
                        duckdb_data_chunk input, duckdb_vector output, vonk_error *err) {
+  VONK_TRY(check_count(f, duckdb_data_chunk_get_column_count(input), err));
   vonk_sql_loaded *loaded = vonk_sql_current(f->sql, f->slot);
   if (loaded == NULL) {
     return vonk_sql_fail_unloaded(f->slot, err);
@@ -119,12 +131,13 @@ static vonk_status check_argument(duckdb_bind_info info, idx_t i, const vonk_io 
 }
 
 static vonk_status bind(duckdb_bind_info info, const function *f, vonk_error *err) {
+  idx_t n = duckdb_scalar_function_bind_get_argument_count(info);
+  VONK_TRY(check_count(f, n, err));
   vonk_sql_loaded *loaded = vonk_sql_current(f->sql, f->slot);
   if (loaded == NULL) {
     return vonk_sql_fail_unloaded(f->slot, err);
   }
   const vonk_model_summary *model = vonk_model_summarize(loaded->model);
-  idx_t n = duckdb_scalar_function_bind_get_argument_count(info);
   vonk_status status = VONK_OK;
   for (idx_t i = 0; n == model->n_inputs && status == VONK_OK && i < n; i++) {
     status = check_argument(info, i, model->inputs[i], f->slot->name, err);
@@ -158,8 +171,11 @@ static vonk_status add_overload(vonk_sql *sql, vonk_sql_slot *slot,
   duckdb_scalar_function scalar = duckdb_create_scalar_function();
   duckdb_scalar_function_set_extra_info(scalar, f, release_function);
   duckdb_scalar_function_set_name(scalar, name);
-  for (size_t i = 0; i < overload->n; i++) {
+  for (size_t i = 0; i < (overload->is_counted ? 2 : overload->n); i++) {
     duckdb_scalar_function_add_parameter(scalar, overload->types[i]);
+  }
+  if (overload->is_counted) {
+    duckdb_scalar_function_set_varargs(scalar, overload->types[0]);
   }
   duckdb_scalar_function_set_return_type(
       scalar, is_try ? slot->signature->try_result : slot->signature->result);
