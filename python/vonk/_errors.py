@@ -74,3 +74,8 @@ class DeviceError(Error, RuntimeError):
 
 class ForkedError(Error, RuntimeError):
     """The process was forked after a model had been opened: open and predict in the child, or use ``spawn``."""
+
+
+# Shown, and looked up when unpickled, as what users import.
+for _class in (Error, *Error.__subclasses__()):
+    _class.__module__ = "vonk"

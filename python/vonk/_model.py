@@ -12,8 +12,9 @@ from typing import Any
 
 from vonk import _core
 from vonk._errors import InvalidError
+from vonk._process import set_threads
 from vonk._progress import Progress
-from vonk._sources import open_source
+from vonk._sources import open_source, open_stream
 from vonk._stats import Stats
 from vonk._summary import Summary, Tensor
 from vonk._table import PredictionStream
@@ -81,7 +82,7 @@ def open(
     (Tensor(name='measurements', dtype='float32', shape=('N', 4)),)
     """
     if threads is not None:
-        _core.set_threads(threads)
+        set_threads(threads)
     named = {"device": device, "plugin": plugin, "threads_per_run": threads_per_run}
     given = {key: value for key, value in named.items() if value is not None} | options
     return Model(os.fspath(path), {key: _text(value) for key, value in given.items()}, batch or 0)
@@ -279,7 +280,9 @@ class Model:
         Parameters
         ----------
         reader
-            As ``data`` of :meth:`predict`; a pyarrow RecordBatchReader or a DuckDB relation is read lazily.
+            As ``data`` of :meth:`predict`; a pyarrow RecordBatchReader or a DuckDB relation is read lazily. A
+            connection of DuckDB's has one lazy result at a time: query the predictions with another cursor
+            (``con.cursor()``) than the one that gives the rows.
         progress
             True: rows and rows/s on standard error. A function: called with the rows so far and whether that was
             all, at most ten times a second and once at the end.
@@ -306,7 +309,7 @@ class Model:
         2 setosa
         2 setosa
         """
-        source, _ = open_source(reader, self.inputs)
+        source = open_stream(reader, self.inputs)
         options = self._options(
             inputs=inputs, outputs=outputs, nulls=nulls, on_error=on_error, squeeze=squeeze, batch=batch, as_=as_,
             half_as_float=half_as_float,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vonk import _core
+from vonk._errors import InvalidError
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,14 @@ def set_threads(n: int) -> None:
     ----------
     n
         Threads; 0 is the default: the cores granted to the process. Takes effect with the next prediction.
+
+    Raises
+    ------
+    InvalidError
+        No number of threads.
     """
+    if not 0 <= n < 1 << 32:
+        raise InvalidError(f"threads: {n} is no number of threads: 0 stands for the cores granted to the process")
     _core.set_threads(n)
 
 
@@ -92,7 +100,14 @@ def set_model_memory(nbytes: int) -> None:
     ----------
     nbytes
         Bytes; a model that would exceed it raises :class:`vonk.OutOfMemoryError`. 0 is no bound, the default.
+
+    Raises
+    ------
+    InvalidError
+        No number of bytes.
     """
+    if not 0 <= nbytes < 1 << 64:
+        raise InvalidError(f"model memory: {nbytes} is no number of bytes: 0 stands for no bound")
     _core.set_model_memory(nbytes)
 
 

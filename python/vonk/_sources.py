@@ -7,6 +7,7 @@ the libraries is a dependency. Everything else speaks the Arrow PyCapsule protoc
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,11 @@ _ACCEPTED = (
 )
 
 
+#: Package to library
+_LIBRARIES = {name: name for name in ("pyarrow", "polars", "pandas", "numpy", "duckdb")} | {"_duckdb": "duckdb"}
+#: Rows in a batch of a DuckDB query that is read lazily; DuckDB's own choice is a million.
+_DUCKDB_ROWS = 8192
+
 #: What _library found, by class
 _known: dict[type, str] = {}
 
@@ -34,7 +40,7 @@ def _library(kind: type) -> str:
     if kind in _known:
         return _known[kind]
     roots = [base.__module__.partition(".")[0] for base in kind.__mro__]
-    libraries = [root for root in roots if root in ("pyarrow", "polars", "pandas", "numpy")]
+    libraries = [_LIBRARIES[root] for root in roots if root in _LIBRARIES]
     found = libraries[0] if libraries else "mapping" if issubclass(kind, Mapping) else ""
     if len(_known) < 256:
         _known[kind] = found
@@ -57,6 +63,15 @@ def open_source(data: Any, inputs: tuple[Tensor, ...]) -> tuple[_core.Source, Re
         The object is none that rows can be read from.
     """
     return _READERS[_library(type(data))](data, inputs)
+
+
+def open_stream(data: Any, inputs: tuple[Tensor, ...]) -> _core.Source:
+    """A source of rows that is read a batch at a time: as :func:`open_source`, and a DuckDB query is not run first."""
+    if _library(type(data)) == "duckdb":
+        lazy = getattr(data, "to_arrow_reader", None) or getattr(data, "fetch_arrow_reader", None)
+        if lazy is not None and importlib.util.find_spec("pyarrow") is not None:
+            return _core.source_from_stream(lazy(_DUCKDB_ROWS).__arrow_c_stream__())
+    return open_source(data, inputs)[0]
 
 
 def _from_protocol(data: Any, restore: Restore) -> tuple[_core.Source, Restore]:
@@ -165,5 +180,6 @@ _READERS: dict[str, Callable[[Any, tuple[Tensor, ...]], tuple[_core.Source, Rest
     "pandas": _from_pandas,
     "numpy": _from_numpy,
     "mapping": _from_mapping,
+    "duckdb": _from_other,
     "": _from_other,
 }
