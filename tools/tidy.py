@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "tidy"
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
-FOLDERS = ("src", "plugins", "cli", "engines", "tests", "bench", "fuzz", "examples")
+FOLDERS = ("src", "plugins", "cli", "engines", "python", "tests", "bench", "fuzz", "examples")
 #: gcc's own flags, which clang refuses or warns about.
 GCC_ONLY = re.compile(r" (?:-fno-gnu-unique|-Wduplicated-cond|-Wlogical-op)(?= )")
 #: The analyser looks at one function at a time: it cannot know that vonk_fail, in another file, never returns VONK_OK,
