@@ -134,9 +134,7 @@ def tiny_models() -> None:
             bare = Bare(path, values)
             con.execute("FROM vonk_load(?, ?, squeeze := true)", [name, str(path)]).fetchall()
         bare.find_best_batch()
-        con.create_function(
-            f"{name}_udf", arrow_function(bare), ["FLOAT"] * TINY_WIDTH, "FLOAT", type=PythonUDFType.ARROW
-        )
+        con.create_function(f"{name}_udf", arrow_function(bare), None, "FLOAT", type=PythonUDFType.ARROW)
         queries = {way: f"SELECT sum({way}({arguments})) FROM tiny" for way in (name, f"{name}_udf")}
         for way, query in queries.items():
             found, expected = con.execute(query).fetchall()[0][0], bare.results().sum(dtype=np.float64)
