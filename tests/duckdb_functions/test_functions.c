@@ -319,7 +319,7 @@ static void queries_run_on_while_their_model_is_exchanged(void **state) {
     assert_int_equal(pthread_create(&threads[i], NULL, read_rows, &readers[i]), 0);
   }
   for (int i = 0; i < RELOADS; i++) {
-    char name[16], found[RESULT_BYTES];
+    char name[32], found[RESULT_BYTES];
     load_mock(d.user, "m", "echo", copy_3, i % 2 == 0 ? thousand : "");
     snprintf(name, sizeof name, "extra%d", i);
     if (i % 10 == 0) {
