@@ -153,6 +153,7 @@ foreach(source IN LISTS VONK_PYTESTS)
   if(folder MATCHES "^duckdb")
     set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT
       "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension" "VONK_DEPS_DIR=${VONK_DEPS_DIR}")
+    set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 600) # on each release of DuckDB, one after the other
   endif()
   if(NOT folder STREQUAL "program" AND VONK_PRELOAD)
     # Leaks are those of the interpreter here; the C tests look for ours.

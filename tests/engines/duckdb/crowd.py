@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-ROUNDS = 40
+ROUNDS = 30
 ROWS = 20480  # ten chunks
 
 #: For every chunk of the table: by which factors the model multiplied its rows.

@@ -20,6 +20,7 @@ def variables(data: Path, temporary: Path) -> list[str]:
         f"MODELS={data / 'models'}",
         f"DATA={data}",
         f"MOCK={hosts.mock_folder()}",
+        f"PLUGINS={hosts.build_folder() / 'examples'}",
         f"TEMP={temporary}",
     ]
 

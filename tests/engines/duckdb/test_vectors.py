@@ -215,6 +215,30 @@ def test_a_null_element_makes_the_row_bad_and_no_other(models: hosts.Host, dtype
     assert "of the list is NULL" in models.error(f"SELECT count({call}) FROM ({query})")
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_results_survive_a_table(models: hosts.Host, tmp_path: Path, dtype: str, shape: str) -> None:
+    """Results with NULLs between them, as ARRAY or LIST, written into a table and a file, sorted and joined again."""
+    make_table(models, dtype, shape)
+    sql_type = column_type(dtype, shape)
+    models.sql(f"CREATE OR REPLACE TABLE results AS SELECT i, f_{dtype}_{shape}(x) AS y FROM holes ORDER BY i % 7, i")
+    query = "SELECT i, h.x AS x, r.y AS z FROM results r JOIN holes h USING (i)"
+    assert difference(models, query, f"z::{sql_type}", "x") == ""
+    models.sql(f"COPY (SELECT i, y::{sql_type} AS y FROM results) TO '{tmp_path}/results.parquet'")
+    assert difference(models, query.replace("results r", f"'{tmp_path}/results.parquet' r"), "z", "x") == ""
+
+
+@pytest.mark.parametrize("shape", ["list", "matrix"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_lists_instead_of_arrays(models: hosts.Host, identities: Path, dtype: str, shape: str) -> None:
+    make_table(models, dtype, shape)
+    models.sql(f"FROM vonk_load('l_{dtype}_{shape}', '{identities}/{dtype}_{shape}.onnx', lists := true)")
+    call = f"l_{dtype}_{shape}(x)"
+    assert models.value(f"SELECT typeof({call}) FROM t LIMIT 1") == column_type(dtype, shape)
+    for kind in ("flat", "some NULL", "filtered"):
+        assert difference(models, KINDS[kind], call, "x") == "", kind
+
+
 EXTREMES = {
     "bool": ["true", "false"],
     "i8": ["'-128'", "127"],
