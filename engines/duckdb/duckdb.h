@@ -46,6 +46,9 @@ vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
                                 vonk_duckdb_layout layout, duckdb_logical_type *out,
                                 vonk_error *err);
 
+/* Bytes of an element of an Arrow format in a vector; 0 = DuckDB has no type for it. */
+size_t vonk_duckdb_format_width(const char *format);
+
 /* --- vectors in (view.c) --- */
 
 /* The first n rows of a flat vector as an Arrow array of vonk_duckdb_type_schema.

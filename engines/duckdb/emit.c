@@ -85,18 +85,56 @@ static int64_t offset_at(const struct ArrowArray *array, bool is_wide, int64_t i
                  : ((const int32_t *)offsets)[array->offset + i];
 }
 
-static void emit_text(span s, duckdb_vector vector) {
+/* Bytes of the character at *at, 0 if there is none that UTF-8 knows: no overlong form, no
+ * surrogate, nothing beyond U+10FFFF. */
+static size_t character_at(const uint8_t *at, size_t n) {
+  if (at[0] < 0x80) {
+    return 1;
+  }
+  size_t size = at[0] >= 0xF0 ? 4 : at[0] >= 0xE0 ? 3 : 2;
+  uint8_t least = at[0] == 0xE0 ? 0xA0 : at[0] == 0xF0 ? 0x90 : 0x80;
+  uint8_t most = at[0] == 0xED ? 0x9F : at[0] == 0xF4 ? 0x8F : 0xBF;
+  if (at[0] < 0xC2 || at[0] > 0xF4 || size > n || at[1] < least || at[1] > most) {
+    return 0;
+  }
+  for (size_t i = 2; i < size; i++) {
+    if ((at[i] & 0xC0) != 0x80) {
+      return 0;
+    }
+  }
+  return size;
+}
+
+static bool is_utf8(const char *text, size_t n) {
+  const uint8_t *at = (const uint8_t *)text;
+  for (size_t size; n > 0; at += size, n -= size) {
+    size = character_at(at, n);
+    if (size == 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* DuckDB would make NULL of text that is not UTF-8, or fail later, as its version has it.
+ */
+static vonk_status emit_text(span s, duckdb_vector vector, vonk_error *err) {
   bool is_wide = s.schema->format[0] == 'U' || s.schema->format[0] == 'Z';
+  bool is_text = s.schema->format[0] == 'u' || s.schema->format[0] == 'U';
   const char *bytes = s.array->buffers[2];
   for (int64_t i = 0; i < s.n; i++) {
     if (!is_null(s.array, s.first + i)) {
       int64_t begin = offset_at(s.array, is_wide, s.first + i);
-      int64_t end = offset_at(s.array, is_wide, s.first + i + 1);
-      duckdb_vector_assign_string_element_len(vector, (idx_t)(s.start + i),
-                                              end > begin ? bytes + begin : "",
-                                              (idx_t)(end - begin));
+      size_t size = (size_t)(offset_at(s.array, is_wide, s.first + i + 1) - begin);
+      const char *text = size > 0 ? bytes + begin : "";
+      if (is_text && !is_utf8(text, size)) {
+        return vonk_fail(err, VONK_BACKEND,
+                         "the model gave text that is not UTF-8, which VARCHAR must be");
+      }
+      duckdb_vector_assign_string_element_len(vector, (idx_t)(s.start + i), text, size);
     }
   }
+  return VONK_OK;
 }
 
 /* A fixed-size list goes to an ARRAY, or, where it is too long for one, to a LIST. */
@@ -173,8 +211,7 @@ static vonk_status emit_elements(span s, duckdb_vector vector, vonk_error *err) 
     case 'U':
     case 'z':
     case 'Z':
-      emit_text(s, vector);
-      return VONK_OK;
+      return emit_text(s, vector, err);
     default:
       emit_values(s, vonk_duckdb_format_width(s.schema->format), vector);
       return VONK_OK;

@@ -16,8 +16,6 @@ typedef struct vonk_duckdb_type_info {
 /* Never NULL. */
 const vonk_duckdb_type_info *vonk_duckdb_type_find(duckdb_type id);
 
-/* Bytes of an element of an Arrow format in a vector; 0 = DuckDB has no type for it. */
-size_t vonk_duckdb_format_width(const char *format);
 /* Of "+w:N": N; else 0. */
 int64_t vonk_duckdb_fixed_length(const struct ArrowSchema *schema);
 /* The size of the ARRAY that holds values of a fixed-size list; 0 = they go to a LIST, or

@@ -126,6 +126,29 @@ static void a_row_that_the_model_refuses_is_alone(void **state) {
   database_close(&d);
 }
 
+static void text_that_is_not_utf8_is_an_error_and_never_null(void **state) {
+  (void)state;
+  static const char *const bad[] = {"\\xFF",
+                                    "ab\\x80cd",
+                                    "\\xC0\\xAF",
+                                    "\\xED\\xA0\\x80",
+                                    "\\xF4\\x90\\x80\\x80",
+                                    "\\xE2\\x82",
+                                    "\\xF0\\x8F\\xBF\\xBF"};
+  database d;
+  char sql[256];
+  database_open(&d, "1");
+  load_mock(d.user, "w", "echo", "input x string -1\noutput y = copy x\n", "");
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    snprintf(sql, sizeof sql,
+             "SELECT w(x) FROM (VALUES ('good'::BLOB), ('%s'::BLOB)) t(x)", bad[i]);
+    assert_error(d.user, sql, "model 'w': the model gave text that is not UTF-8");
+  }
+  assert_rows(d.user, "SELECT w('a\u00FC\u20AC\U0001F600\U0010FFFF\uD7FF'::VARCHAR)",
+              "a\u00FC\u20AC\U0001F600\U0010FFFF\uD7FF");
+  database_close(&d);
+}
+
 /* --- names and reloads -------------------------------------------------------------- */
 
 static void a_detached_database_reloads_names_and_takes_no_new_ones(void **state) {
@@ -414,6 +437,7 @@ int main(void) {
       cmocka_unit_test(a_typed_call_gives_the_bits_of_vonk_predict),
       cmocka_unit_test(wide_numbers_reach_the_model_as_duckdb_would_cast_them),
       cmocka_unit_test(a_row_that_the_model_refuses_is_alone),
+      cmocka_unit_test(text_that_is_not_utf8_is_an_error_and_never_null),
       cmocka_unit_test(a_detached_database_reloads_names_and_takes_no_new_ones),
       cmocka_unit_test(functions_outlive_whoever_made_them),
       cmocka_unit_test(a_bad_entry_of_the_list_is_shown_and_stops_nothing),

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -451,6 +452,18 @@ def test_one_conversion_may_feed_two_inputs(tmp_path):
     inputs = ["--input", "a=v::FLOAT[]", "--input", "b=v::FLOAT[]"]
     vonk("run", "m.onnx", "in.csv", "-o", "out.parquet", *inputs, cwd=tmp_path, check=OK)
     assert read(tmp_path / "out.parquet")["sum"].to_pylist() == [[2.0, 4.0], [6.0, 8.0]]
+
+
+def test_decimals_feed_a_model_as_floats(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(dense().SerializeToString())
+    numbers = [Decimal("0.25"), Decimal("-1.50"), Decimal("12345678901.75"), Decimal("3.00")]
+    table = pa.table({"x": pa.array([numbers], pa.list_(pa.decimal128(18, 2)))})
+    pq.write_table(table, tmp_path / "decimals.parquet")
+    pq.write_table(pa.table({"x": pa.array([[float(n) for n in numbers]])}), tmp_path / "floats.parquet")
+    for name in ("decimals", "floats"):
+        vonk("run", "m.onnx", f"{name}.parquet", "-o", f"{name}_out.parquet", cwd=tmp_path, check=OK)
+    found, expected = (read(tmp_path / f"{name}_out.parquet").column(-1).to_pylist() for name in ("decimals", "floats"))
+    assert found == expected
 
 
 def test_a_date_cannot_feed_a_model(tmp_path):

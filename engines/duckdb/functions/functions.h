@@ -15,7 +15,7 @@ typedef struct vonk_sql vonk_sql;
 /* Registers vonk_load, vonk_unload, vonk_models, vonk_describe, vonk_plugins,
  * vonk_predict and its siblings on the connection's database. The connection is borrowed
  * until vonk_sql_detach: typed functions of later vonk_load calls are registered through
- * it. NULL database = no replacement scan (FROM 'x.onnx'). */
+ * it, so it must not be the one that statements with vonk_load run on. NULL database = no replacement scan (FROM 'x.onnx'). */
 vonk_status vonk_sql_create(duckdb_database database, duckdb_connection connection,
                             vonk_sql **out, vonk_error *err);
 /* From now on new names cannot be registered: vonk_load of one says so, with reason. Waits for a
@@ -26,6 +26,22 @@ void vonk_sql_detach(vonk_sql *, const char *reason);
  * scalar functions, client contexts. Where it has not, none of them is ever called, so
  * their places in duckdb_ext_api may be empty. */
 bool vonk_sql_has_bind(const vonk_sql *);
+/* What the functions ask of one who is a guest in somebody's process, and therefore holds
+ * no connection. Each function may be NULL; arg is passed on. */
+typedef struct vonk_sql_guest {
+  void *arg;
+  /* A connection for vonk_load of a new name, which is given back before it returns.
+   * Called during a query of the database. */
+  vonk_status (*join)(void *arg, duckdb_connection *out, vonk_error *err);
+  /* A prediction can be seen by vonk_sql_cancel_interrupted from now on; context as
+   * there. Called for every chunk. */
+  void (*began)(void *arg, duckdb_client_context context);
+  /* The last reference is gone: arg is not used any more. */
+  void (*ended)(void *arg);
+} vonk_sql_guest;
+/* Once, before anything is loaded; copied. The connection of vonk_sql_create is not used
+ * any more. */
+void vonk_sql_set_guest(vonk_sql *, const vonk_sql_guest *);
 void vonk_sql_retain(vonk_sql *);
 void vonk_sql_release(vonk_sql *); /* NULL is fine */
 

@@ -200,7 +200,7 @@ static vonk_status name_of_rows(duckdb_data_chunk input, char **out, vonk_error 
   const uint64_t *validity = duckdb_vector_get_validity(vector);
   idx_t n = duckdb_data_chunk_get_size(input);
   uint32_t size = 0;
-  const char *first = NULL;
+  const char *first = "";
   for (idx_t i = 0; i < n; i++) {
     if (validity != NULL && ((validity[i / 64] >> (i % 64)) & 1u) == 0) {
       return fail_name(err, "is NULL");

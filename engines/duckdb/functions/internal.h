@@ -173,6 +173,7 @@ struct vonk_sql {
   pthread_mutex_t registration; /* connection and what is done through it */
   duckdb_connection connection; /* NULL once detached */
   char detach_reason[256];
+  vonk_sql_guest guest;
   pthread_mutex_t mutex; /* slots */
   vonk_sql_slot *slots;  /* only grows */
   uint64_t clock;

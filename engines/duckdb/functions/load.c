@@ -45,9 +45,6 @@ static vonk_status refuse_types(const vonk_sql_slot *slot, const char *path,
  * the slot keeps the signature. */
 static vonk_status make_functions(vonk_sql *sql, vonk_sql_slot *slot,
                                   vonk_sql_signature **signature, vonk_error *err) {
-  if (sql->connection == NULL) {
-    return vonk_fail(err, VONK_INVALID, "'%s': %s", slot->name, sql->detach_reason);
-  }
   if (slot->signature == NULL) {
     VONK_TRY(vonk_sql_name_check_free(sql, slot->name, err));
     pthread_mutex_lock(&sql->mutex);
@@ -56,6 +53,23 @@ static vonk_status make_functions(vonk_sql *sql, vonk_sql_slot *slot,
     *signature = NULL;
   }
   return vonk_sql_typed_register(sql, slot, err);
+}
+
+/* The same with a connection that is there, or lent for the purpose. */
+static vonk_status join_and_make(vonk_sql *sql, vonk_sql_slot *slot,
+                                 vonk_sql_signature **signature, vonk_error *err) {
+  bool lent = sql->connection == NULL && sql->guest.join != NULL;
+  if (lent) {
+    VONK_TRY(sql->guest.join(sql->guest.arg, &sql->connection, err));
+  }
+  if (sql->connection == NULL) {
+    return vonk_fail(err, VONK_INVALID, "'%s': %s", slot->name, sql->detach_reason);
+  }
+  vonk_status status = make_functions(sql, slot, signature, err);
+  if (lent) {
+    duckdb_disconnect(&sql->connection);
+  }
+  return status;
 }
 
 /* With the registration's mutex. Takes over the signature, or leaves it. */
@@ -68,7 +82,7 @@ static vonk_status take_name(vonk_sql *sql, const char *name, const char *path,
     return refuse_types(slot, path, *signature, err);
   }
   if (!slot->has_plain || !slot->has_try) {
-    VONK_TRY(make_functions(sql, slot, signature, err));
+    VONK_TRY(join_and_make(sql, slot, signature, err));
   }
   vonk_sql_exchange(sql, slot, vonk_sql_loaded_retain(loaded),
                     vonk_model_summarize(loaded->model)->path, NULL);

@@ -5,7 +5,7 @@
  * dimensions on, as nested lists. A single input of shape [rows, k] may also come as k
  * single values, and all of it as one struct. Floats of up to 32 bits are there as FLOAT
  * and as DOUBLE, for all arguments together: that is what SQL's own casts need to bring
- * any number there. ARRAY columns need no overload: DuckDB sees them as lists without a
+ * any number there; strings also as BLOB. ARRAY columns need no overload: DuckDB sees them as lists without a
  * copy, and an ARRAY overload beside a LIST one would make every call ambiguous.
  *
  * The calls are tried on the model itself: one that no predictor can be bound to is left
@@ -74,9 +74,14 @@ static int32_t list_depth(const vonk_io *io, style s) {
   return s == STYLE_NESTED ? rank : 1;
 }
 
-static duckdb_logical_type row_type(const vonk_io *io, int32_t depth, bool is_wide) {
+/* The element types of all arguments together. */
+typedef enum variant { AS_FLOAT, AS_DOUBLE, AS_BLOB, N_VARIANTS } variant;
+
+static duckdb_logical_type row_type(const vonk_io *io, int32_t depth, variant v) {
   duckdb_logical_type type =
-      duckdb_create_logical_type(vonk_sql_element_type(io->dtype, is_wide));
+      duckdb_create_logical_type(v == AS_BLOB && io->dtype == VONK_BYTES
+                                     ? DUCKDB_TYPE_BLOB
+                                     : vonk_sql_element_type(io->dtype, v == AS_DOUBLE));
   for (int32_t d = 0; d < depth; d++) {
     duckdb_logical_type list = duckdb_create_list_type(type);
     duckdb_destroy_logical_type(&type);
@@ -224,13 +229,13 @@ static vonk_status add(builder *b, duckdb_logical_type *types, size_t n, bool is
 
 /* --- the kinds of calls --- */
 
-static vonk_status add_per_input(builder *b, style s, bool is_wide, vonk_error *err) {
+static vonk_status add_per_input(builder *b, style s, variant v, vonk_error *err) {
   duckdb_logical_type *types;
   size_t n = b->model->n_inputs;
   VONK_TRY(vonk_new(n, sizeof(duckdb_logical_type), &types, err));
   for (size_t i = 0; i < n; i++) {
     const vonk_io *io = b->model->inputs[i];
-    types[i] = row_type(io, list_depth(io, s), is_wide);
+    types[i] = row_type(io, list_depth(io, s), v);
   }
   return add(b, types, n, false, err);
 }
@@ -243,7 +248,7 @@ static size_t scalars_of(const vonk_model_summary *model) {
   return can ? (size_t)io->shape[1] : 0;
 }
 
-static vonk_status add_scalars(builder *b, bool is_wide, vonk_error *err) {
+static vonk_status add_scalars(builder *b, variant v, vonk_error *err) {
   size_t n = scalars_of(b->model);
   duckdb_logical_type *types;
   if (n == 0) {
@@ -251,14 +256,14 @@ static vonk_status add_scalars(builder *b, bool is_wide, vonk_error *err) {
   }
   VONK_TRY(vonk_new(n, sizeof(duckdb_logical_type), &types, err));
   for (size_t i = 0; i < n; i++) {
-    types[i] = row_type(b->model->inputs[0], 0, is_wide);
+    types[i] = row_type(b->model->inputs[0], 0, v);
   }
   return add(b, types, n, false, err);
 }
 
 /* One struct: of all inputs by name, or of the k single values of [rows, k] in their
  * order, whatever the fields are called. */
-static vonk_status add_struct(builder *b, bool is_wide, vonk_error *err) {
+static vonk_status add_struct(builder *b, variant v, vonk_error *err) {
   size_t k = scalars_of(b->model), n = k > 0 ? k : b->model->n_inputs;
   if ((k == 0 && n < 2) || k > MOST_FIELDS) {
     return VONK_OK;
@@ -274,7 +279,7 @@ static vonk_status add_struct(builder *b, bool is_wide, vonk_error *err) {
   }
   for (size_t i = 0; status == VONK_OK && i < n; i++) {
     const vonk_io *io = b->model->inputs[k > 0 ? 0 : i];
-    members[i] = row_type(io, k > 0 ? 0 : list_depth(io, STYLE_SHORTEST), is_wide);
+    members[i] = row_type(io, k > 0 ? 0 : list_depth(io, STYLE_SHORTEST), v);
     names[i] = k > 0 ? "" : io->name;
   }
   if (status == VONK_OK) {
@@ -302,12 +307,12 @@ static vonk_status add_nulls(builder *b, vonk_error *err) {
 
 static vonk_status add_all(builder *b, vonk_error *err) {
   static const style styles[] = {STYLE_SHORTEST, STYLE_FLAT, STYLE_NESTED};
-  for (int is_wide = 0; is_wide < 2; is_wide++) { /* equal ones are added once */
+  for (variant v = AS_FLOAT; v < N_VARIANTS; v++) { /* equal ones are added once */
     for (size_t s = 0; s < sizeof(styles) / sizeof(styles[0]); s++) {
-      VONK_TRY(add_per_input(b, styles[s], is_wide, err));
+      VONK_TRY(add_per_input(b, styles[s], v, err));
     }
-    VONK_TRY(add_scalars(b, is_wide, err));
-    VONK_TRY(add_struct(b, is_wide, err));
+    VONK_TRY(add_scalars(b, v, err));
+    VONK_TRY(add_struct(b, v, err));
   }
   return add_nulls(b, err);
 }

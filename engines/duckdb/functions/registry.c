@@ -68,6 +68,13 @@ void vonk_sql_detach(vonk_sql *sql, const char *reason) {
   pthread_mutex_unlock(&sql->registration);
 }
 
+void vonk_sql_set_guest(vonk_sql *sql, const vonk_sql_guest *guest) {
+  pthread_mutex_lock(&sql->registration);
+  sql->connection = NULL;
+  sql->guest = *guest;
+  pthread_mutex_unlock(&sql->registration);
+}
+
 bool vonk_sql_has_bind(const vonk_sql *sql) { return sql->has_bind; }
 
 void vonk_sql_retain(vonk_sql *sql) {
@@ -78,6 +85,9 @@ void vonk_sql_release(vonk_sql *sql) {
   if (sql == NULL ||
       atomic_fetch_sub_explicit(&sql->references, 1, memory_order_acq_rel) != 1) {
     return;
+  }
+  if (sql->guest.ended != NULL) {
+    sql->guest.ended(sql->guest.arg);
   }
   for (vonk_sql_slot *slot = sql->slots, *next; slot != NULL; slot = next) {
     next = slot->next;

@@ -5,6 +5,7 @@
  * reported. A generic function's value is FLOAT[], BIGINT or VARCHAR whatever the model
  * yields: numbers are walked list by list down to their elements, which lie side by side
  * for each row, and converted. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,47 +181,28 @@ static vonk_status emit_numbers(const struct ArrowArray *array,
   return VONK_OK;
 }
 
-/* A label: what argmax gave, or whole numbers of any width. */
+/* A label: what argmax gave, or whole numbers of any width, which all but UBIGINT fit. */
 static vonk_status emit_labels(const struct ArrowArray *array,
                                const struct ArrowSchema *schema, duckdb_vector vector,
                                vonk_error *err) {
   int64_t *out = duckdb_vector_get_data(vector);
-  const void *values = array->buffers[1];
+  const uint8_t *values = array->buffers[1];
+  size_t width = vonk_duckdb_format_width(schema->format);
+  bool is_signed = islower((unsigned char)schema->format[0]) != 0; /* c s i l, C S I L */
+  unsigned unused_bits = 64 - 8 * (unsigned)width;
   for (int64_t i = 0; i < array->length; i++) {
-    int64_t at = array->offset + i;
     if (is_null(array, i)) {
       set_null(vector, i);
       continue;
     }
-    switch (schema->format[0]) {
-      case 'c':
-        out[i] = ((const int8_t *)values)[at];
-        break;
-      case 'C':
-        out[i] = ((const uint8_t *)values)[at];
-        break;
-      case 's':
-        out[i] = ((const int16_t *)values)[at];
-        break;
-      case 'S':
-        out[i] = ((const uint16_t *)values)[at];
-        break;
-      case 'i':
-        out[i] = ((const int32_t *)values)[at];
-        break;
-      case 'I':
-        out[i] = ((const uint32_t *)values)[at];
-        break;
-      case 'l':
-        out[i] = ((const int64_t *)values)[at];
-        break;
-      default:
-        if (((const uint64_t *)values)[at] > INT64_MAX) {
-          return vonk_fail(err, VONK_INVALID,
-                           "a label does not fit BIGINT: use vonk_load and a typed call");
-        }
-        out[i] = (int64_t)((const uint64_t *)values)[at];
+    uint64_t bits = 0;
+    memcpy(&bits, values + (size_t)(array->offset + i) * width, width);
+    if (!is_signed && bits > INT64_MAX) {
+      return vonk_fail(err, VONK_INVALID,
+                       "a label does not fit BIGINT: use vonk_load and a typed call");
     }
+    /* the sign of a narrow number is its own highest bit */
+    out[i] = is_signed ? (int64_t)(bits << unused_bits) >> unused_bits : (int64_t)bits;
   }
   return VONK_OK;
 }

@@ -16,6 +16,9 @@ void vonk_sql_run_begin(vonk_sql *sql, vonk_sql_run *run) {
   }
   sql->running = run;
   pthread_mutex_unlock(&sql->running_mutex);
+  if (sql->guest.began != NULL) {
+    sql->guest.began(sql->guest.arg, run->context);
+  }
 }
 
 void vonk_sql_run_end(vonk_sql *sql, vonk_sql_run *run) {
