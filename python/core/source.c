@@ -10,6 +10,8 @@
 
 #include "core.h"
 
+enum { MAX_DEPTH = 64 };
+
 typedef struct source_object {
   PyObject_HEAD vonk_py_source *source; /* NULL: taken */
 } source_object;
@@ -129,8 +131,29 @@ static vonk_py_source *source_of(PyObject *object) {
   return source;
 }
 
+/* A schema comes from outside: what is walked here is checked first. */
+static bool is_sound(const struct ArrowSchema *schema, int depth) {
+  bool sound = schema != NULL && schema->format != NULL && schema->release != NULL &&
+               schema->n_children >= 0 && depth <= MAX_DEPTH &&
+               (schema->n_children == 0 || schema->children != NULL);
+  for (int64_t i = 0; sound && i < schema->n_children; i++) {
+    sound = is_sound(schema->children[i], depth + 1);
+  }
+  return sound && (schema->dictionary == NULL || is_sound(schema->dictionary, depth + 1));
+}
+
 PyObject *vonk_py_source_new(vonk_py_state *state, vonk_py_source *moved) {
   source_object *object = NULL;
+  if (!is_sound(&moved->schema, 0)) {
+    vonk_error err = VONK_PY_ERROR_INIT;
+    (void)vonk_py_fail(
+        &err, VONK_INVALID,
+        "schema: is damaged or nested more than %d deep: the producer is at "
+        "fault",
+        MAX_DEPTH);
+    vonk_py_source_clear(moved);
+    return vonk_py_raise(state, VONK_INVALID, &err);
+  }
   vonk_py_source *source = malloc(sizeof *source);
   moved->is_lone = strcmp(moved->schema.format, "+s") != 0;
   if (source == NULL || (moved->is_lone && !wrap_schema(&moved->schema))) {

@@ -152,13 +152,25 @@ static vonk_status replace_views(struct ArrowArray *node, vonk_error *err) {
 
 /* --- a tree --- */
 
+static vonk_status check_shape(const struct ArrowSchema *schema,
+                               const struct ArrowArray *node, vonk_error *err) {
+  bool fits = schema->n_children == node->n_children &&
+              (schema->dictionary == NULL) == (node->dictionary == NULL);
+  return fits ? VONK_OK
+              : vonk_py_fail(err, VONK_INVALID,
+                             "batch: has %" PRId64
+                             " children where its schema has %" PRId64
+                             ": the producer is at fault",
+                             node->n_children, schema->n_children);
+}
+
 /* schema is the producer's own, in which views are still views. */
 static vonk_status replace_in(const struct ArrowSchema *schema, struct ArrowArray *node,
                               vonk_error *err) {
   if (plain_format(schema->format) != NULL) {
     return replace_views(node, err);
   }
-  vonk_status status = VONK_OK;
+  vonk_status status = check_shape(schema, node, err);
   for (int64_t i = 0; status == VONK_OK && i < schema->n_children; i++) {
     status = replace_in(schema->children[i], node->children[i], err);
   }
@@ -181,7 +193,7 @@ vonk_status vonk_py_views_convert(const struct ArrowSchema *schema,
   const int64_t *columns;
   size_t n;
   vonk_predictor_columns(predictor, &columns, &n);
-  vonk_status status = VONK_OK;
+  vonk_status status = check_shape(schema, &copy, err);
   for (size_t k = 0; status == VONK_OK && k < n; k++) {
     status = replace_in(schema->children[columns[k]], copy.children[columns[k]], err);
   }

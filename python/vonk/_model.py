@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from vonk import _core
-from vonk._errors import InvalidError
+from vonk._errors import ForkedError, InvalidError
 from vonk._process import set_threads
 from vonk._progress import Progress
 from vonk._sources import open_source, open_stream
@@ -123,8 +124,10 @@ class Model:
         self.inputs = self._summary.inputs
         self.outputs = self._summary.outputs
         self._lock = threading.Lock()
+        self._is_forked = False
         self._predictors: OrderedDict[tuple[Any, ...], _core.Predictor] = OrderedDict()
         self._past = Stats()
+        _alive.add(self)
 
     # --- what it is ---
 
@@ -248,6 +251,7 @@ class Model:
         >>> model.predict(flowers, outputs=["species"]).to_pydict()
         {'species': ['setosa', 'virginica']}
         """
+        self._check_process()
         source, restore = open_source(data, self.inputs)
         options = self._options(
             inputs=inputs, outputs=outputs, nulls=nulls, on_error=on_error, squeeze=squeeze, batch=batch, as_=as_,
@@ -309,6 +313,7 @@ class Model:
         2 setosa
         2 setosa
         """
+        self._check_process()
         source = open_stream(reader, self.inputs)
         options = self._options(
             inputs=inputs, outputs=outputs, nulls=nulls, on_error=on_error, squeeze=squeeze, batch=batch, as_=as_,
@@ -317,6 +322,15 @@ class Model:
         predictor = self._core.bind(source, *options)
         tell = Progress(_rows_of(reader)) if progress is True else progress or None
         return PredictionStream(predictor.stream(source, tell), predictor)
+
+    def _check_process(self) -> None:
+        """Before anything is touched that another thread of the parent may have held when the process was forked."""
+        if self._is_forked:
+            raise ForkedError(
+                "fork: this process was forked after the model had been opened, and threads do not survive that: "
+                "start worker processes before the first model is opened, or with 'spawn' instead of 'fork'",
+                "VONK_FORKED",
+            )
 
     def _options(  # noqa: PLR0913
         self,
@@ -361,6 +375,19 @@ class Model:
             old = self._predictors.pop(key, None)
             if old is not None:
                 self._past = self._past.plus(Stats(*old.stats()))
+
+
+#: Every model there is, for the child of a fork.
+_alive: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+def _note_fork() -> None:
+    for model in list(_alive):
+        model._is_forked = True
+        model._lock = threading.Lock()  # a thread that was left behind may have held it
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def _summarise(core: _core.Model) -> Summary:

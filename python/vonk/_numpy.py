@@ -84,6 +84,8 @@ def _column(np: ModuleType, name: str, array: Any, keep: list[Any]) -> _Node:
 
 def _missing_rows(np: ModuleType, array: Any) -> Any:
     """Which rows have a masked element; None if there is no mask."""
+    if type(array) is np.ndarray:  # numpy.ma is imported when it is first named
+        return None
     mask = np.ma.getmask(array) if isinstance(array, np.ma.MaskedArray) else np.ma.nomask
     return None if mask is np.ma.nomask else mask.reshape(len(array), -1).any(axis=1)
 
@@ -105,8 +107,9 @@ def _leaf(np: ModuleType, name: str, array: Any, keep: list[Any]) -> _Node:
             f"column '{name}': is {array.dtype}, which no tensor can hold: cast it, "
             f"array.astype({'numpy.int64' if kind in 'mM' else 'numpy.float32'})"
         )
-    if not (array.flags.c_contiguous and array.dtype.isnative):
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
+        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     keep.append(array)
     return (format_, array.size, 0, (0, _address(array)), None)
 

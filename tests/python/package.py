@@ -49,11 +49,12 @@ def probabilities(values):
     return reference.run(MNIST, pixels=values)[0]
 
 
-def python(code, *args, timeout=120, **more):
+def python(code, *args, timeout=120, env=None):
     """Runs a program in a fresh interpreter and returns its output; it must end well."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
-        cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, **more,
+        cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False,
+        env={**os.environ, **(env or {})},
     )  # fmt: skip
     assert done.returncode == 0, f"exit {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout

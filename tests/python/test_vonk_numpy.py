@@ -75,8 +75,9 @@ def test_a_structured_array_is_columns():
     [
         lambda a: a[::2], lambda a: a[:, ::-1], np.asfortranarray, lambda a: a.astype(">f4"),
         lambda a: np.broadcast_to(a[:1], a.shape), lambda a: a[3:3],
+        lambda a: np.frombuffer(b"?" + a.tobytes(), dtype="f4", offset=1).reshape(a.shape),
     ],
-    ids=["strided", "reversed", "fortran", "big-endian", "broadcast", "empty"],
+    ids=["strided", "reversed", "fortran", "big-endian", "broadcast", "empty", "unaligned"],
 )  # fmt: skip
 def test_an_array_of_any_layout_is_read(folder, view):
     values = view(sample("f32", (100, 3)))

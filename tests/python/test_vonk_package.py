@@ -5,7 +5,6 @@ import doctest
 import importlib
 import inspect
 import re
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def test_plugins_are_listed(tmp_path):
     (tmp_path / "vonk_broken.so").write_text("no library")
     said = python(
         "import vonk; print([str(plugin) for plugin in vonk.plugins() if plugin.error])",
-        env={"VONK_PLUGIN_PATH": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        env={"VONK_PLUGIN_PATH": str(tmp_path)},
     )
     assert f"{tmp_path}/vonk_broken.so: " in said
 
@@ -117,6 +116,32 @@ def test_weights_can_be_bounded():
         assert isinstance(caught.value, MemoryError)
     finally:
         vonk.set_model_memory(0)
+
+
+def test_progress_is_a_bar_on_a_terminal():
+    said = python(
+        """
+        import os, pty, sys, numpy, pyarrow, vonk
+        reader, terminal = pty.openpty()
+        os.dup2(terminal, 2)
+        model = vonk.open("examples/mnist/mnist.onnx", batch=64)
+        part = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(numpy.zeros(784 * 4000, dtype="f4")), 784)
+        table = pyarrow.table({"pixels": pyarrow.chunked_array([part] * 8)})
+        vonk.set_threads(1)
+        assert pyarrow.table(model.predict_stream(table, progress=True)).num_rows == 32000
+        os.write(2, b"end")
+        text = b""
+        while b"end" not in text:
+            text += os.read(reader, 4096)
+        print(repr(text.decode()))
+        """
+    )
+    text = ast.literal_eval(said)
+    lines = text.split("\r\033[K")
+    assert lines[0] == ""
+    assert re.fullmatch(r"32,000 rows, [\d,]+ rows/s, \d+\.\d s\r\nend", lines[-1]), lines
+    for line in lines[1:-1]:
+        assert re.fullmatch(r"\[#* *\] [\d,]+ rows, [\d,]+ rows/s, \d+ s left", line), lines
 
 
 @pytest.mark.parametrize("thread", ["main", "other"])

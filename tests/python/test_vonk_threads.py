@@ -177,6 +177,39 @@ def test_a_forked_child_is_told_and_ends():
     assert said.splitlines() == ["VONK_FORKED True True"] * 2 + ["child 7"], said
 
 
+def test_a_child_forked_in_the_middle_of_other_threads_calls_is_told_too():
+    said = python(
+        """
+        import os, signal, threading, time, numpy, vonk
+        model = vonk.open("examples/iris/iris.onnx")
+        flowers = numpy.ones((3, 4), dtype="f4")
+        is_over = False
+        def work(i):
+            while not is_over:
+                model.predict(flowers, batch=i)
+                model.stats
+        threads = [threading.Thread(target=work, args=[i + 1]) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        ends = []
+        for _ in range(40):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # a hang ends by this signal
+                try:
+                    model.predict(flowers)
+                except vonk.ForkedError:
+                    os._exit(3)
+                os._exit(4)
+            ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        is_over = True
+        print(set(ends))
+        """,
+        timeout=100,
+    )
+    assert said.strip() == "{3}"
+
+
 def predict_in_child(model, values):
     return model.predict(values)
 
