@@ -14,14 +14,20 @@ vonk_status vonk_host_adopt(duckdb_extension_info info,
                             const struct duckdb_extension_access *access, bool *explained,
                             vonk_error *err);
 
-/* --- memory that may not be there (peek.c) --- */
+/* --- memory of DuckDB's (peek.c) --- */
 
-/* Copies nbytes; false if one of them cannot be read. */
+/* Copies nbytes that may not be there; false if one of them cannot be read. */
 bool vonk_peek(const void *from, void *to, size_t nbytes);
-/* Where DuckDB counts the owners of a database, its connections among them: as long as the
- * number stays, nobody has come or gone. NULL where that was not found. Valid while a
- * connection is open. */
-const _Atomic int32_t *vonk_peek_owners(duckdb_database database);
+
+/* What stands for a database when the handle that LOAD lent is gone. It does not keep the
+ * database open: to be used during a query of that database only. */
+typedef struct vonk_database_name {
+  const void *words[2];
+} vonk_database_name;
+/* False where DuckDB is built in a way that we do not know. */
+bool vonk_database_remember(duckdb_database lent, vonk_database_name *out);
+/* A new connection, to be disconnected. */
+bool vonk_database_join(const vonk_database_name *, duckdb_connection *out);
 
 /* --- does a query want to stop? (interrupt.c) --- */
 
@@ -33,11 +39,25 @@ bool vonk_interrupt_known(void);
 /* True if the query that context belongs to was interrupted. The query must be alive. */
 bool vonk_interrupt_asked(duckdb_client_context context);
 
-/* --- kept connections and their watcher (kept.c) --- */
+/* --- one database that we are a guest of (guest.c) --- */
 
-/* Takes over connection and a reference to sql (both only on success) until the database
- * has no other connection, or the process ends. database is borrowed for the call. */
-vonk_status vonk_kept_add(duckdb_database database, duckdb_connection connection,
-                          vonk_sql *sql, vonk_error *err);
+/* Serves the functions of sql from now on, until its last reference is gone. lent and
+ * connection are borrowed for the call. */
+vonk_status vonk_guest_move_in(duckdb_database lent, duckdb_connection connection,
+                               vonk_sql *sql, vonk_error *err);
+
+/* --- predictions that may have to stop (watch.c) --- */
+
+/* Zero it to start. */
+typedef struct vonk_watched {
+  struct vonk_watched *next;
+  vonk_sql *sql;
+  _Atomic bool on_list;
+} vonk_watched;
+/* Watches the predictions of entry->sql until none is left. Cheap if it is watched
+ * already. */
+void vonk_watch_add(vonk_watched *entry);
+/* When this returns the entry is not used any more. */
+void vonk_watch_remove(vonk_watched *entry);
 
 #endif /* VONK_ENGINES_DUCKDB_EXTENSION_H */
