@@ -96,3 +96,21 @@ def test_a_file_that_is_gone_does_no_harm_to_what_is_loaded(host: hosts.Host, da
     assert host.value("SELECT scale([1, 1, 1]::FLOAT[])[1]") == 2
     assert "model.onnx" in host.error(f"FROM vonk_load('scale', '{path}')")
     assert host.value("SELECT scale([1, 1, 1]::FLOAT[])[1]") == 2
+
+
+@pytest.mark.parametrize("version", hosts.versions())
+def test_a_path_holds_one_model_and_can_be_unloaded(version: str, tmp_path: Path) -> None:
+    """vonk_predict with a path keeps the model open for the next call, and lets the old one go if the file changed."""
+    library = tmp_path / "vonk_mock.so"
+    shutil.copy(hosts.mock_folder() / "mock_echo.so", library)
+    path = tmp_path / "guest.mock"
+    query = f"SELECT vonk_predict('{path}', [1, 2]::FLOAT[])"
+    host = hosts.Host(version, VONK_PLUGIN_PATH=str(tmp_path))
+    for op, expected in (("sum", [3]), ("copy", [1, 2]), ("length", [2])):
+        path.write_text(f"input x f32 n 2\noutput y = {op} x\n")
+        assert [host.value(query), host.value(query)] == [expected, expected]
+        assert alive(host, library)[0] == 1
+    assert host.counters(library)["models"] == 3
+    assert host.sql(f"FROM vonk_unload('{path}')") == [(str(path), True)]
+    assert alive(host, library) == (0, 0)
+    host.close()
