@@ -13,15 +13,14 @@ def prepare(model: str, intra: int, batch: int, cut: int) -> Callable[[str], Any
     @daft.cls(use_process=False)
     class Digit:
         def __init__(self) -> None:
-            from session import Classifier  # noqa: PLC0415 - made where it runs: a session cannot be pickled
+            from session import Classifier, flat  # noqa: PLC0415 - made where it runs: a session cannot be pickled
 
+            self.flat = flat
             self.classify = Classifier(model, intra, cut)
 
         @daft.method.batch(return_dtype=DataType.int64(), batch_size=batch or None)  # type: ignore[untyped-decorator]
         def __call__(self, pixels: Series) -> Any:
-            column = pixels.to_arrow()
-            column = column.combine_chunks() if hasattr(column, "combine_chunks") else column
-            return self.classify(column.flatten().to_numpy(zero_copy_only=True))
+            return self.classify(self.flat(pixels.to_arrow()))
 
     digit = Digit()
 

@@ -8,15 +8,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 from duckdb.func import PythonUDFType
-from session import Classifier
+from session import Classifier, flat
 
 
 def prepare(model: str, intra: int, cut: int) -> Callable[[str], Any]:
     classify = Classifier(model, intra, cut)
 
     def digit(pixels: Any) -> Any:
-        column = pixels.combine_chunks() if isinstance(pixels, pa.ChunkedArray) else pixels
-        return pa.array(classify(column.flatten().to_numpy(zero_copy_only=True)))
+        return pa.array(classify(flat(pixels)))
 
     connection = duckdb.connect(config={"threads": 2})
     connection.create_function("digit", digit, ["FLOAT[]"], "BIGINT", type=PythonUDFType.ARROW)

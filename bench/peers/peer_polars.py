@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import polars as pl
-from session import Classifier
+from session import Classifier, flat
 
 
 def prepare(model: str, intra: int, cut: int, streaming: int) -> Callable[[str], Any]:
     classify = Classifier(model, intra, cut)
 
     def digits(pixels: pl.Series) -> pl.Series:
-        return pl.Series(classify(pixels.to_arrow().flatten().to_numpy(zero_copy_only=True)), dtype=pl.Int64)
+        return pl.Series(classify(flat(pixels.to_arrow())), dtype=pl.Int64)
 
     expression = pl.col("pixels").map_batches(digits, return_dtype=pl.Int64, is_elementwise=True).alias("digit")
 

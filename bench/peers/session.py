@@ -9,6 +9,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 
+def flat(column: Any) -> Any:
+    """The numbers of an Arrow list column as one NumPy array, without a copy where the column is in one piece."""
+    chunks = getattr(column, "chunks", [column])
+    array = chunks[0] if len(chunks) == 1 else column.combine_chunks()
+    return array.flatten().to_numpy(zero_copy_only=True)
+
+
 class Classifier:
     """A session, and the index of the largest output for rows of numbers.
 
