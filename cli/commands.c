@@ -147,12 +147,11 @@ static const vonk_cli_example sql_examples[] = {
      "vonk sql -m digit=mnist.onnx --as argmax \"SELECT digit(pixels) AS d, count(*) "
      "FROM "
      "'digits.parquet' GROUP BY d ORDER BY d\""},
-    {"Filter on a prediction that is also selected: MATERIALIZED runs the model once a "
-     "row, not once for each place it stands in:",
-     "vonk sql -m digit=mnist.onnx --as argmax -o sevens.parquet \"WITH p AS "
-     "MATERIALIZED "
-     "(SELECT *, digit(pixels) AS d FROM 'digits.parquet') SELECT * FROM p WHERE d = "
-     "7\""},
+    {"Filter on a prediction that is also selected: OFFSET 0 keeps DuckDB from moving "
+     "the "
+     "filter in front, where the model would run once more:",
+     "vonk sql -m digit=mnist.onnx --as argmax -o sevens.parquet \"WITH p AS (SELECT *, "
+     "digit(pixels) AS d FROM 'digits.parquet' OFFSET 0) SELECT * FROM p WHERE d = 7\""},
     {"Keep the predictions in a database, join them later:",
      "vonk sql -m digit=mnist.onnx --as argmax --database scores.db \"CREATE TABLE s AS "
      "SELECT id, digit(pixels) AS d FROM 'digits.parquet'\""},

@@ -22,6 +22,7 @@ static struct {
   const char *temporary;
   sigset_t set;
   uint32_t patience_ms;
+  const char *last_words;
 } watch = {.mutex = PTHREAD_MUTEX_INITIALIZER, .patience_ms = 10000};
 static atomic_int caught;
 
@@ -29,6 +30,10 @@ static _Noreturn void end_now(int signal) {
   pthread_mutex_lock(&watch.mutex);
   if (watch.temporary != NULL) {
     (void)unlink(watch.temporary);
+  }
+  if (watch.last_words != NULL) {
+    ssize_t n = write(STDERR_FILENO, watch.last_words, strlen(watch.last_words));
+    (void)n; /* there is nobody to tell */
   }
   _exit(128 + signal);
 }
@@ -82,9 +87,10 @@ void vonk_cli_signals_on_stop(void (*stop)(void *arg), void *arg) {
   pthread_mutex_unlock(&watch.mutex);
 }
 
-void vonk_cli_signals_patience(uint32_t milliseconds) {
+void vonk_cli_signals_patience(uint32_t milliseconds, const char *last_words) {
   pthread_mutex_lock(&watch.mutex);
   watch.patience_ms = milliseconds;
+  watch.last_words = last_words;
   pthread_mutex_unlock(&watch.mutex);
 }
 

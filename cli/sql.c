@@ -369,7 +369,9 @@ static int run_settings(const vonk_cli_sql_settings *settings) {
   if (vonk_cli_signals_start(&err) != VONK_OK) {
     return fail(&err, VONK_EXIT_FAILED);
   }
-  vonk_cli_signals_patience(PATIENCE_MS);
+  vonk_cli_signals_patience(PATIENCE_MS, settings->wants_progress
+                                             ? "\r\033[Kvonk sql: interrupted\n"
+                                             : "vonk sql: interrupted\n");
   int code = open_all(&s);
   if (code == VONK_EXIT_OK) {
     vonk_cli_signals_on_stop(stop_session, &s);

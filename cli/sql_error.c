@@ -30,6 +30,23 @@ static const char *find_line(const vonk_cli_script *script, int64_t line) {
   return p;
 }
 
+/* Our column of the place that DuckDB's column stands for, in text that begins at the
+ * column `first`: a tab takes none there and one here. No error is at a tab itself. */
+static size_t convert_column(const char *text, size_t theirs, size_t first) {
+  size_t column = first;
+  for (size_t done = 0; *text != '\0' && (done < theirs || *text == '\t');) {
+    size_t n = 1;
+    while (((unsigned char)text[n] & 0xc0) == 0x80) {
+      n++;
+    }
+    size_t width = vonk_cli_width(text, n);
+    done += *text == '\t' ? 0 : width;
+    column += width;
+    text += n;
+  }
+  return column;
+}
+
 static place read_place(const vonk_cli_script *script, const vonk_cli_statement *s,
                         const char *message) {
   place at = {.line = 0};
@@ -52,7 +69,8 @@ static place read_place(const vonk_cli_script *script, const vonk_cli_statement 
   at.is_cut = strncmp(at.text, "...", 3) == 0;
   const char *line = find_line(script, at.line);
   if (!at.is_cut && line != NULL) {
-    at.column += number == 1 ? s->column : 0;
+    at.column = number == 1 ? convert_column(s->start, at.column, s->column)
+                            : convert_column(line, at.column, 0);
     at.text = line;
     at.length = strcspn(line, "\r\n");
   }
