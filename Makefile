@@ -1,7 +1,7 @@
 # The commands of this project. CMake builds the C code; this file only strings commands together.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup deps demo train test bench bench-peers check abi-update format dev asan tsan release coverage fuzz install clean distclean
+.PHONY: help setup deps demo train test bench bench-peers soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
 
 VENV = .venv/bin
 FUZZ_SECONDS = 60
@@ -30,13 +30,17 @@ test: ## all tests: C tests, the same with sanitizers, tests of the installed wh
 	@tools/setup.sh vonk mnist test
 	@tools/test.sh
 
-bench: ## the benchmarks: vonk against the bare framework loop
-	@tools/setup.sh vonk mnist
+bench: ## the benchmarks: vonk, SQL and Python against the bare framework loop
+	@tools/setup.sh vonk mnist releases
 	@tools/bench.sh
 
 bench-peers: ## vonk against Daft, Polars, DuckDB's Python functions and Ray Data
 	@tools/setup.sh vonk mnist peers
 	@$(VENV)/python bench/bench_peers.py
+
+soak: ## 10,000 queries with loads, errors and cancellations over eight connections: what is left behind
+	@tools/setup.sh vonk
+	@$(VENV)/python bench/soak.py
 
 check: ## static checks: format, clang-tidy, ruff, mypy, layers, symbols, ABI, files
 	@tools/setup.sh test check

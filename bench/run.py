@@ -11,6 +11,8 @@ from program import ROOT
 MODEL = ROOT / "examples" / "mnist" / "mnist.onnx"
 BENCHMARKS = (
     ("the library against the bare ONNX Runtime loop", [ROOT / "build/release/bench/bench_library", MODEL]),
+    ("SQL against the bare loop", [sys.executable, ROOT / "bench/sql.py"]),
+    ("Model.predict against the bare loop", [sys.executable, ROOT / "bench/python_api.py"]),
     ("vonk run from end to end", [sys.executable, ROOT / "bench/end_to_end.py"]),
     ("broken rows", [sys.executable, ROOT / "bench/broken_rows.py"]),
 )

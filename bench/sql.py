@@ -172,7 +172,7 @@ def main() -> int:
     for version in args.versions.split(","):
         folder = library_of(version)
         if folder is None:
-            print(f"DuckDB {version}: not at hand: 'make test' fetches it")
+            print(f"DuckDB {version}: not at hand: 'make bench' fetches it")
             continue
         path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
         command = [sys.executable, __file__, *sys.argv[1:], "--child"]

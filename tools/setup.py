@@ -374,6 +374,7 @@ def main() -> int:
         "mnist": set_up_mnist,
         "train": lambda: set_up_wheels("-train"),
         "test": set_up_duckdb_releases,
+        "releases": set_up_duckdb_releases,
         "check": lambda: set_up_wheels("-check"),
         "coverage": lambda: set_up_wheels("-coverage"),
         "peers": set_up_peers,
