@@ -133,6 +133,34 @@ def test_a_process_that_ends_with_an_error_leaves_no_journal(version, tmp_path):
 
 
 @each_version
+def test_python_objects_in_a_database_are_freed_by_python(version, tmp_path):
+    """Who destroys a database destroys what the program put into it, which for Python objects must be Python's thread:
+    another one is ended with the process while Python finalizes."""
+    package = tmp_path / "fsspec"
+    package.mkdir()
+    (package / "__init__.py").write_text("class AbstractFileSystem: protocol = 'mine'\n")
+    run(
+        version,
+        """
+        sys.path.insert(0, ".")
+        import fsspec
+        con = connect("a.db")
+        con.register_filesystem(fsspec.AbstractFileSystem())
+        con.execute(f"FROM vonk_load('iris', '{IRIS}')")
+        con.execute("CREATE TABLE t AS SELECT iris([5.1, 3.5, 1.4, 0.2]::FLOAT[])")
+
+        class Slow:  # what is finalized after the connection takes a while
+            def __del__(self, sleep=time.sleep):
+                sleep(0.3)
+
+        slow = Slow()
+        """,
+        tmp_path,
+    )
+    assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.db"]
+
+
+@each_version
 def test_a_killed_process_leaves_a_database_that_opens(version, tmp_path):
     child = start(
         version,

@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from children import DEPS, EXTENSION, IRIS, VERSIONS, each_version, environment, finish, run, start
+from children import DEPS, EXTENSION, IRIS, MOCKS, VERSIONS, each_version, environment, finish, run, start
 
 #: Where plug-ins and frameworks are, for a copy that has none beside it.
 PLACES = {
@@ -192,6 +194,34 @@ def test_the_stock_shell_loads_it(tmp_path):
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout.splitlines()[-1] == "setosa", done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["shell.db"], "the shell left a journal"
+
+
+def test_the_stock_shell_stops_a_query_inside_a_chunk(tmp_path):
+    """As on Ctrl-C; the shell holds DuckDB statically and exports nothing of it."""
+    if "asan" in os.environ.get("LD_PRELOAD", ""):
+        pytest.skip("the shell holds a memory allocator of its own, which the sanitizer's cannot stand beside")
+    model = tmp_path / "slow.mock"
+    model.write_text("input x f32 -1 4\noutput y = sum x\n")
+    child = subprocess.Popen(
+        [shell(), "-unsigned", "-csv", "-noheader", "-cmd", f"LOAD '{EXTENSION}'"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert child.stdin is not None and child.stdout is not None
+    child.stdin.write(
+        f"FROM vonk_load('slow', '{model}', plugin := '{MOCKS / 'mock_slow.so'}', batch := 1);\n"
+        "SELECT 'ready';\nSELECT sum(slow([i, 1, 2, 3]::FLOAT[])) FROM range(100000) t(i);\n"
+    )
+    child.stdin.flush()
+    while (line := child.stdout.readline()) != "ready\n":
+        assert line != "", "the shell ended"
+    time.sleep(1)
+    child.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    child.communicate(timeout=60)
+    assert time.monotonic() - began < 5, "a chunk takes 100 s"
 
 
 def test_the_environment_of_the_tests_is_the_version_asked_for(tmp_path):
