@@ -85,8 +85,8 @@ static int64_t offset_at(const struct ArrowArray *array, bool is_wide, int64_t i
                  : ((const int32_t *)offsets)[array->offset + i];
 }
 
-/* Bytes of the character at *at, 0 if there is none that UTF-8 knows: no overlong form, no
- * surrogate, nothing beyond U+10FFFF. */
+/* Bytes of the character at *at, 0 if there is none that UTF-8 knows: no overlong form,
+ * no surrogate, nothing beyond U+10FFFF. */
 static size_t character_at(const uint8_t *at, size_t n) {
   if (at[0] < 0x80) {
     return 1;

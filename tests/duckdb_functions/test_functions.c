@@ -432,6 +432,41 @@ static void running_out_of_memory_is_an_error_message(void **state) {
   database_close(&d);
 }
 
+/* The first load of a name registers functions: whatever fails on the way, the next
+ * attempt completes it, and no name is half there. */
+static void a_name_that_could_not_be_loaded_can_be_loaded_later(void **state) {
+  (void)state;
+  database d;
+  char sql[512], found[RESULT_BYTES];
+  bool ok = false;
+  enum { STEP = 5 }; /* DuckDB lists its 2,600 functions for each */
+  int n = 1;
+  database_open(&d, "1");
+  load_mock(d.user, "model", "echo", copy_3, ""); /* what is opened once stays open */
+  while (!ok && n < 3000) {
+    n += STEP;
+    snprintf(sql, sizeof sql,
+             "SELECT name FROM vonk_load('f%d', '%s/model.mock', plugin := '%s')", n,
+             fixture_folder, MOCK("echo"));
+    int64_t made = vonk_memory_fail_at(n);
+    ok = query(d.user, sql, found);
+    ok = vonk_memory_fail_at(0) - made < n && ok;
+  }
+  assert_true(n > 50 && ok);
+  for (int i = 1 + STEP; i <= n; i += STEP) {
+    char name[16], call[64], expected[32];
+    snprintf(name, sizeof name, "f%d", i);
+    snprintf(sql, sizeof sql,
+             "SELECT name FROM vonk_load('%s', '%s/model.mock', plugin := '%s')", name,
+             fixture_folder, MOCK("echo"));
+    assert_rows(d.user, sql, name);
+    snprintf(call, sizeof call, "SELECT try_f%d([%d, 2, 3]).value::VARCHAR", i, i);
+    snprintf(expected, sizeof expected, "[%d.0, 2.0, 3.0]", i);
+    assert_rows(d.user, call, expected);
+  }
+  database_close(&d);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_typed_call_gives_the_bits_of_vonk_predict),
@@ -446,6 +481,7 @@ int main(void) {
       cmocka_unit_test(queries_run_on_while_their_model_is_exchanged),
       cmocka_unit_test(an_older_duckdb_is_asked_for_nothing_it_lacks),
       cmocka_unit_test(running_out_of_memory_is_an_error_message),
+      cmocka_unit_test(a_name_that_could_not_be_loaded_can_be_loaded_later),
   };
   return cmocka_run_group_tests(tests, database_load, fixture_remove_folder);
 }

@@ -15,12 +15,13 @@ typedef struct vonk_sql vonk_sql;
 /* Registers vonk_load, vonk_unload, vonk_models, vonk_describe, vonk_plugins,
  * vonk_predict and its siblings on the connection's database. The connection is borrowed
  * until vonk_sql_detach: typed functions of later vonk_load calls are registered through
- * it, so it must not be the one that statements with vonk_load run on. NULL database = no replacement scan (FROM 'x.onnx'). */
+ * it, so it must not be the one that statements with vonk_load run on. NULL database = no
+ * replacement scan (FROM 'x.onnx'). */
 vonk_status vonk_sql_create(duckdb_database database, duckdb_connection connection,
                             vonk_sql **out, vonk_error *err);
-/* From now on new names cannot be registered: vonk_load of one says so, with reason. Waits for a
- * registration in progress. Models that are loaded stay, and names that have functions
- * can be reloaded. */
+/* From now on new names cannot be registered: vonk_load of one says so, with reason. Waits
+ * for a registration in progress. Models that are loaded stay, and names that have
+ * functions can be reloaded. */
 void vonk_sql_detach(vonk_sql *, const char *reason);
 /* True where DuckDB has the functions of its v1.5.6 band, by its version: bind and init of
  * scalar functions, client contexts. Where it has not, none of them is ever called, so

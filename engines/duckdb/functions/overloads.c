@@ -5,8 +5,9 @@
  * dimensions on, as nested lists. A single input of shape [rows, k] may also come as k
  * single values, and all of it as one struct. Floats of up to 32 bits are there as FLOAT
  * and as DOUBLE, for all arguments together: that is what SQL's own casts need to bring
- * any number there; strings also as BLOB. ARRAY columns need no overload: DuckDB sees them as lists without a
- * copy, and an ARRAY overload beside a LIST one would make every call ambiguous.
+ * any number there; strings also as BLOB. ARRAY columns need no overload: DuckDB sees them
+ * as lists without a copy, and an ARRAY overload beside a LIST one would make every call
+ * ambiguous.
  *
  * The calls are tried on the model itself: one that no predictor can be bound to is left
  * out. */
