@@ -211,6 +211,10 @@ static void print_man(void) {
       {"VONK_LIBDUCKDB",
        "the DuckDB library to read and write tables with, instead of the one that set-up "
        "recorded"},
+      {"VONK_MODELS",
+       "models for 'vonk sql': NAME=PATH, a file or a folder, separated by colons"},
+      {"VONK_DUCKDB_SHELL", "DuckDB's shell for 'vonk sql --shell'"},
+      {"NO_COLOR", "if it is set, boxes have no colours"},
       {"TMPDIR", "where the standard input is kept while it is read; default /tmp"},
   };
   for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {

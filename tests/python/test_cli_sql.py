@@ -133,8 +133,9 @@ SHELL = os.environ.get("VONK_DUCKDB_SHELL") or shutil.which("duckdb")
     [
         "SELECT i, -i * 1.5 AS d, 'text ' || i AS t, [i, i + 1] AS l, NULL AS n FROM range(7) r(i)",
         "SELECT DATE '2024-02-29' AS d, INTERVAL 3 DAY AS i, 1.50::DECIMAL(9, 2) AS m, '\\x00ab'::BLOB AS b",
-        "SELECT {'a': 1, 'b': [NULL, 'x']} AS s, MAP {'k': 2} AS m, 'b'::ENUM('a', 'b') AS e, 123456789012345678901 AS h",
-        "SELECT '{\"a\": 1}'::JSON AS j, TIME '10:00:01.5' AS t, 'nan'::FLOAT AS f, '101'::BIT AS b, union_value(n := 1) AS u",
+        "SELECT {'a': 1, 'b': [NULL, 'x']} AS s, MAP {'k': 2} AS m, 'b'::ENUM('a', 'b') AS e",
+        "SELECT 123456789012345678901 AS h, 0.1::FLOAT + 0.2 AS f, true AS b, NULL::UUID AS u",
+        "SELECT '{\"a\": 1}'::JSON AS j, TIME '10:00:01.5' AS t, 'nan'::FLOAT AS f, '101'::BIT AS b",
         "SELECT 'naïve' AS a, '日本' AS b, 'Ünï' AS c",
     ],
 )
