@@ -11,6 +11,16 @@ Rows come from pyarrow, polars, pandas, DuckDB, NumPy or anything else that spea
 predictions come back in the same kind. The data path is in C; none of these libraries is a dependency.
 """
 
+try:
+    import vonk._core
+except ImportError as error:
+    raise ImportError(
+        f"{error}: vonk is not fully installed: install its wheel into a virtual environment "
+        "(a source tree holds no libraries, and pip's --target leaves them out)",
+        name=error.name,
+        path=error.path,
+    ) from error
+
 from vonk._errors import (
     BackendError,
     CancelledError,

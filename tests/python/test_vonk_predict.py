@@ -324,7 +324,8 @@ def test_a_stream_is_an_arrow_stream_for_any_consumer(mnist):
     assert pa.table(mnist.predict_stream(table.to_reader())).num_rows == 3 * N
     assert pl.DataFrame(mnist.predict_stream(table.to_reader())).height == 3 * N
     stream = mnist.predict_stream(table.to_reader(), as_="argmax")  # noqa: F841 - DuckDB reads it by its name
-    found = duckdb.connect().sql("SELECT probabilities, count(*) FROM stream GROUP BY 1 ORDER BY 1").fetchall()
+    con = duckdb.connect()
+    found = con.sql("SELECT probabilities, count(*) FROM stream GROUP BY 1 ORDER BY 1").fetchall()
     digits, counts = np.unique(EXPECTED.argmax(axis=1), return_counts=True)
     assert found == [(d, 3 * c) for d, c in zip(digits.tolist(), counts.tolist(), strict=True)]
 
