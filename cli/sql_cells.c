@@ -115,7 +115,7 @@ static vonk_status copy_text(const char *text, uint32_t length, char **out,
     }
     copy[n++] = '\\';
     if (c == '\n' || c == '\t' || c == '\r') {
-      copy[n++] = "tn--r"[c - '\t'];
+      copy[n++] = "tn--r"[c - '\t']; /* 9, 10 and 13 */
       continue;
     }
     copy[n++] = 'x';
