@@ -1,10 +1,11 @@
 """10,000 queries over eight connections of one database, with loads, unloads, errors and cancellations: `make soak`.
 
 How it is judged. The threads work in rounds; between two rounds nothing runs, and memory (resident, after glibc has
-given back what is free), descriptors and threads of the process are counted. After the first tenth of the rounds
- - memory: the slope of a straight line through all later samples (least squares), times the queries they span, must
-   stay below 1 kB for each of these queries, or 8 MB in a short run;
- - descriptors and threads: none of the later samples may exceed the largest of the first tenth;
+given back what is free), descriptors and threads of the process are counted. After the first tenth of the rounds,
+the warm-up,
+ - memory: allocators keep more or less of what was freed, so the floor is judged: the least of the last third of the
+   later samples may not lie above the least of the first third by more than 1 kB a query, or 16 MB in a short run;
+ - descriptors and threads: none of the later samples may exceed the largest of the warm-up;
  - when all connections are closed, descriptors and threads must be as many as after a first database that was opened,
    used and closed before.
 Every query has one outcome that is right, the sum of the predictions that onnxruntime makes or a certain error, and
@@ -277,30 +278,30 @@ def soak(rows: Any, expected: Expected, args: Any) -> tuple[list[Sample], list[C
     return samples, clients, each * args.connections
 
 
-def growth(samples: list[Sample]) -> float:
-    """Bytes for each round: the slope of the least-squares line."""
-    if len(samples) < 2:
-        return 0.0
-    return float(np.polyfit(np.arange(len(samples)), [s.memory for s in samples], 1)[0])
+def floors(samples: list[Sample]) -> tuple[int, int]:
+    """The least memory in the first and in the last third of the samples."""
+    third = max(len(samples) // 3, 1)
+    return min(s.memory for s in samples[:third]), min(s.memory for s in samples[-third:])
 
 
-def judge(samples: list[Sample], per_round: int, before: Sample, after: Sample) -> list[str]:
-    """What is wrong; prints the figures."""
-    first = max(len(samples) // 10, 1)
+def judge(samples: list[Sample], per_round: int, ends: tuple[Sample, Sample], warm_up: float) -> list[str]:
+    """What is wrong, given the samples and those before the run and after it; prints the figures."""
+    before, after = ends
+    first = max(int(len(samples) * warm_up), 1)
     early, late = samples[:first], samples[first:]
-    queries = len(late) * per_round
-    grown, bound = growth(late) * (len(late) - 1), max(queries * 1024, 8 * MIB)
+    (low, lately), queries = floors(late), len(late) * per_round
+    grown, bound = lately - low, max(queries * 1000, 16 * MIB)
     faults = []
     print(
-        f"memory       {early[-1].memory / MIB:7.1f} MiB after the first tenth, {late[-1].memory / MIB:.1f} at last; "
-        f"line {grown / MIB:+.2f} MiB over {queries:,} queries (bound {bound / MIB:.1f})"
+        f"memory       {low / MIB:7.1f} MiB at least in the first third after the warm-up, {lately / MIB:.1f} in the "
+        f"last: {grown / MIB:+.1f} over {queries:,} queries (bound {bound / MIB:.1f})"
     )
     if grown > bound:
         faults.append("memory grows")
     for what in ("descriptors", "threads"):
         most, later = (max(getattr(s, what) for s in part) for part in (early, late))
         found, wanted = getattr(after, what), getattr(before, what)
-        print(f"{what:<12} {most:7} at most in the first tenth, {later} later; {found} after close, {wanted} before")
+        print(f"{what:<12} {most:7} at most in the warm-up, {later} later; {found} after close, {wanted} before")
         if later > most:
             faults.append(f"{what} grow")
         if found > wanted:
@@ -314,6 +315,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--warm-up", type=float, default=0.1, help="this part of the rounds sets what is normal")
     args = parser.parse_args()
     rows, expected = make_rows()
     warm = open_database(rows)
@@ -333,7 +335,7 @@ def main() -> int:
     print(f"{time.monotonic() - began:.0f} s, seed {args.seed}")
     print("  " + ", ".join(f"{name} {n}" for name, n in sorted(total.items())))
     print(f"slowest end of an interrupted query: {max(c.slowest_stop for c in clients):.3f} s")
-    faults = judge(samples, per_round, before, after)
+    faults = judge(samples, per_round, (before, after), args.warm_up)
     if faults:
         print(f"soak: {'; '.join(faults)}; threads now: {', '.join(thread_names())}", file=sys.stderr)
     return 1 if faults else 0

@@ -73,14 +73,19 @@ def lists_and_arrays(rows: list[int]) -> None:
     con = connect()
     con.execute("FROM vonk_load('digit', ?)", [str(MODEL)]).fetchall()
     query = "SELECT sum(digit(pixels)[1]) FROM t"
-    print(f"{'':<34} {'rows':>9} {'SQL us/row':>11} {'bare us/row':>12} {'bare/SQL':>9}   bare batch {bare.batch}")
+    head = f"{'rows':>9} {'SQL us/row':>11} {'bare us/row':>12} {'bare/SQL':>9} {'scan us/row':>12}"
+    print(f"{'':<34} {head}   bare batch {bare.batch}")
     for n in rows:
         blocks = max(n // BLOCK, 1)
         for kind in (f"FLOAT[{WIDTH}]", "FLOAT[]"):
             fill(con, kind, values, blocks)
             compare_sums(kind, con.execute(query).fetchall()[0][0] / blocks, expected)
             times = in_turn(
-                {"sql": lambda: con.execute(query).fetchall(), "bare": partial(bare.run, blocks)},
+                {
+                    "sql": lambda: con.execute(query).fetchall(),
+                    "bare": partial(bare.run, blocks),
+                    "scan": lambda: con.execute("SELECT sum(pixels[1]) FROM t").fetchall(),
+                },
                 9 if blocks == 1 else 3,
             )
             sql, loop = (times[name] / (blocks * BLOCK) * 1e6 for name in ("sql", "bare"))
