@@ -408,6 +408,12 @@ def test_a_database_keeps_its_tables(tmp_path):
             "  3 | SELECT CAST('x' || range AS INTEGER)\n    |        ^",
         ),
         ("CREATE TABLE t AS SELECT 1;\n\nCREATE TABLE t AS SELECT 1", 'line 3: Table with name "t" already exists!'),
+        (
+            "SELECT\t1,\tfoo",
+            'Referenced column "foo" was not found because the FROM clause is missing\n  1 | SELECT 1, foo\n    | '
+            + 10 * " "
+            + "^",
+        ),
         ("SELECT $1", "Values were not provided for the following prepared statement parameters: 1"),
     ],
 )
