@@ -12,7 +12,7 @@ predictions come back in the same kind. The data path is in C; none of these lib
 """
 
 try:
-    import vonk._core
+    from vonk._core import VERSION as _LIBRARY_VERSION
 except ImportError as error:
     raise ImportError(
         f"{error}: vonk is not fully installed: install its wheel into a virtual environment "
@@ -42,6 +42,8 @@ from vonk._summary import Summary, Tensor
 from vonk._table import PredictionStream, Table
 
 __version__ = "0.1.0"
+if __version__ != _LIBRARY_VERSION:
+    raise ImportError(f"vonk: this is {__version__}, but libvonk.so is {_LIBRARY_VERSION}: install the wheel again")
 __all__ = [
     "BackendError",
     "CancelledError",

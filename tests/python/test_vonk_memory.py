@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import vonk
-from package import IRIS, MNIST, mock, pixels, probabilities
+from package import IRIS, MNIST, mock, pixels, probabilities, python
 from reference import assert_equal, rows_of, values_of
 
 
@@ -171,6 +171,29 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_a_stream_larger_than_memory_takes_the_memory_of_a_batch():
+    said = python(
+        """
+        import resource, numpy, pyarrow, vonk
+        model = vonk.open("examples/mnist/mnist.onnx")
+        def batches():
+            for _ in range(200):  # 5 MB each
+                values = pyarrow.array(numpy.random.default_rng(0).random(1600 * 784, dtype="f4"))
+                yield pyarrow.record_batch({"pixels": pyarrow.FixedSizeListArray.from_arrays(values, 784)})
+        schema = next(batches()).schema
+        rows = 0
+        for i, batch in enumerate(model.predict_stream(pyarrow.RecordBatchReader.from_batches(schema, batches()))):
+            rows += batch.num_rows
+            if i == 10:
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        """
+    )
+    rows, grown = map(int, said.split())
+    assert rows == 320_000
+    assert grown < 50_000, f"{grown} kB more after 1 GB of rows"
+
+
 def use_everything(model, iris, values, table):
     model.predict(values)
     model.predict(table)
@@ -185,6 +208,24 @@ def use_everything(model, iris, values, table):
     vonk.open(IRIS).predict(values[:2, :4], batch=1)
     vonk.plugins()
     iris.summary()
+
+
+def test_capsules_that_nobody_takes_are_released(tmp_path):
+    model = mock(tmp_path, "echo", "input x f32 N 1000\noutput y = copy x\n")
+    batch = pa.record_batch({"x": rows_of(np.ones((5000, 1000), dtype="f4"), "fixed")})
+
+    class Rows:
+        def __arrow_c_array__(self, requested_schema=None):
+            return batch.__arrow_c_array__()
+
+    before = 0
+    for i in range(25):  # 20 MB of predictions each
+        result = model.predict(Rows())
+        result.__arrow_c_array__()
+        result.__arrow_c_stream__()
+        pa.RecordBatchReader.from_stream(model.predict_stream(Rows())).schema  # noqa: B018 - a stream nobody reads
+        before = before or resident()
+        assert resident() - before < 100_000_000, f"{resident() - before} bytes more after {i + 1} results"
 
 
 def test_nothing_grows_with_use():

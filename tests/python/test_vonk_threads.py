@@ -17,6 +17,8 @@ from reference import assert_equal
 
 #: Well above the 50 ms after which a signal is noticed, and far below what the calls would take.
 SOON = 5.0
+#: At 50 ms for two rows this takes 100 s on one core.
+LONG = np.ones((4000, 2), dtype="f4")
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ INTERRUPT = """
     import os, signal, sys, threading, time
     import numpy, pyarrow, vonk
     model = vonk.open(sys.argv[1], plugin=sys.argv[2])
-    values = numpy.ones((1_000_000, 2), dtype="f4")
+    values = numpy.ones((2000, 2), dtype="f4")  # 50 s on one core, 2 rows a run
     table = pyarrow.table({"x": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.ravel()), 2)})
     sent = []
     def interrupt():
@@ -135,7 +137,7 @@ def test_ctrl_c_leaves_the_predictions_of_other_threads_alone(slow):
         time.sleep(0.1)
         threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
         with pytest.raises(KeyboardInterrupt):
-            slow.predict(np.ones((1_000_000, 2), dtype="f4"), batch=2)
+            slow.predict(LONG, batch=2)
         assert other.result().tolist() == [2.0] * 40
 
 
@@ -145,9 +147,11 @@ def test_a_handler_of_the_users_own_ends_a_prediction_with_its_exception(slow):
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
+        began = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         with pytest.raises(TimeoutError, match="too long"):
-            slow.predict(np.ones((1_000_000, 2), dtype="f4"), batch=2)
+            slow.predict(LONG, batch=2)
+        assert time.monotonic() - began < SOON
     finally:
         signal.signal(signal.SIGALRM, before)
 
