@@ -24,6 +24,16 @@ void vonk_sql_state_init(duckdb_init_info info) {
   duckdb_scalar_function_init_set_state(info, s, release_state);
 }
 
+/* DuckDB shows a copy, and has none of a subquery. */
+vonk_status vonk_sql_fail_hidden(size_t number, vonk_error *err) {
+  return vonk_fail(
+      err, VONK_UNSUPPORTED,
+      "argument %zu: holds a subquery, which this release of DuckDB does not "
+      "show to functions: select it in FROM, as in SELECT f(x) FROM (SELECT "
+      "... AS x)",
+      number);
+}
+
 duckdb_client_context vonk_sql_state_context(const vonk_sql *sql,
                                              duckdb_function_info info) {
   if (!sql->has_bind) {

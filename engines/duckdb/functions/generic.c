@@ -102,19 +102,21 @@ static vonk_status bind_name(duckdb_bind_info info, duckdb_expression expression
   return status;
 }
 
-/* Types of arguments 2, 3, ...: false if one is not known yet. */
-static bool argument_types(duckdb_bind_info info, duckdb_logical_type *types, idx_t n) {
-  bool is_known = true;
+/* Types of arguments 2, 3, ...; *is_known is false if one is not known yet. */
+static vonk_status argument_types(duckdb_bind_info info, duckdb_logical_type *types,
+                                  idx_t n, bool *is_known, vonk_error *err) {
+  *is_known = true;
   for (idx_t i = 0; i < n; i++) {
     duckdb_expression e = duckdb_scalar_function_bind_get_argument(info, i + 1);
-    types[i] = e == NULL ? NULL : duckdb_expression_return_type(e);
-    is_known = is_known && types[i] != NULL &&
-               duckdb_get_type_id(types[i]) != DUCKDB_TYPE_INVALID;
-    if (e != NULL) {
-      duckdb_destroy_expression(&e);
+    if (e == NULL) {
+      return vonk_sql_fail_hidden(i + 2, err);
     }
+    types[i] = duckdb_expression_return_type(e);
+    *is_known = *is_known && types[i] != NULL &&
+                duckdb_get_type_id(types[i]) != DUCKDB_TYPE_INVALID;
+    duckdb_destroy_expression(&e);
   }
-  return is_known;
+  return VONK_OK;
 }
 
 static void destroy_types(duckdb_logical_type *types, size_t n) {
@@ -134,8 +136,9 @@ static vonk_status bind_arguments(duckdb_bind_info info, binding *b, vonk_error 
   }
   duckdb_logical_type *types;
   VONK_TRY(vonk_new(n - 1, sizeof(duckdb_logical_type), &types, err));
-  vonk_status status = VONK_OK;
-  if (argument_types(info, types, n - 1)) {
+  bool is_known;
+  vonk_status status = argument_types(info, types, n - 1, &is_known, err);
+  if (status == VONK_OK && is_known) {
     status = vonk_sql_shape_create(types, n - 1, 2, &b->shape, err);
     b->has_shape = status == VONK_OK;
   }
@@ -164,7 +167,7 @@ static vonk_status fill_binding(duckdb_bind_info info, const function *f, bindin
   VONK_TRY(bind_arguments(info, b, err));
   duckdb_expression name = duckdb_scalar_function_bind_get_argument(info, 0);
   if (name == NULL) {
-    return VONK_OK; /* DuckDB has set its error */
+    return vonk_sql_fail_hidden(1, err);
   }
   vonk_status status = bind_name(info, name, b, err);
   duckdb_destroy_expression(&name);

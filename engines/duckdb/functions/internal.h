@@ -170,6 +170,7 @@ struct vonk_sql {
   /* Of the v1.5.6 band: bind and init of scalar functions, client contexts, expressions.
    * Where it is missing those functions have no slot to be called through. */
   bool has_bind;
+  bool casts_first; /* bind sees arguments already cast to the parameters' types */
   pthread_mutex_t registration; /* connection and what is done through it */
   duckdb_connection connection; /* NULL once detached */
   char detach_reason[256];
@@ -237,6 +238,8 @@ typedef struct vonk_sql_call {
 vonk_status vonk_sql_call_run(const vonk_sql_call *, duckdb_vector output,
                               vonk_error *err);
 
+/* Why bind was not shown an argument. number counts from 1. */
+vonk_status vonk_sql_fail_hidden(size_t number, vonk_error *err);
 /* The init of every scalar function where has_bind is true, and what it made. */
 void vonk_sql_state_init(duckdb_init_info info);
 duckdb_client_context vonk_sql_state_context(const vonk_sql *, duckdb_function_info info);

@@ -19,8 +19,8 @@
 
 enum { MOST_PATHS = 16 };
 
-/* "v1.5.6" and later have the functions of that band. */
-static bool has_band_1_5_6(const char *version) {
+/* Whether "v1.5.6" is that release or a later one. */
+static bool is_since(const char *version, int major, int minor, int patch) {
   int parts[3] = {0, 0, 0};
   const char *at = version[0] == 'v' ? version + 1 : version;
   for (int i = 0; i < 3; i++) {
@@ -28,8 +28,9 @@ static bool has_band_1_5_6(const char *version) {
     parts[i] = (int)strtol(at, &end, 10);
     at = *end == '.' ? end + 1 : end;
   }
-  return parts[0] > 1 ||
-         (parts[0] == 1 && (parts[1] > 5 || (parts[1] == 5 && parts[2] >= 6)));
+  return parts[0] > major ||
+         (parts[0] == major &&
+          (parts[1] > minor || (parts[1] == minor && parts[2] >= patch)));
 }
 
 static vonk_status register_all(vonk_sql *sql, vonk_error *err) {
@@ -43,7 +44,8 @@ vonk_status vonk_sql_create(duckdb_database database, duckdb_connection connecti
   vonk_sql *sql;
   VONK_TRY(vonk_new(1, sizeof(*sql), &sql, err));
   sql->references = 1;
-  sql->has_bind = has_band_1_5_6(duckdb_library_version());
+  sql->has_bind = is_since(duckdb_library_version(), 1, 5, 6);
+  sql->casts_first = is_since(duckdb_library_version(), 2, 0, 0);
   sql->connection = connection;
   pthread_mutex_init(&sql->registration, NULL);
   pthread_mutex_init(&sql->mutex, NULL);

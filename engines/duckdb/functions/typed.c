@@ -111,7 +111,7 @@ static vonk_status check_argument(duckdb_bind_info info, idx_t i, const vonk_io 
                                   const char *name, vonk_error *err) {
   duckdb_expression expression = duckdb_scalar_function_bind_get_argument(info, i);
   if (expression == NULL) {
-    return VONK_OK; /* DuckDB has set its error */
+    return vonk_prefix(err, vonk_sql_fail_hidden(i + 1, err), "model '%s'", name);
   }
   duckdb_logical_type logical = duckdb_expression_return_type(expression);
   vonk_duckdb_type type = {.n_children = 0};
@@ -139,7 +139,8 @@ static vonk_status bind(duckdb_bind_info info, const function *f, vonk_error *er
   }
   const vonk_model_summary *model = vonk_model_summarize(loaded->model);
   vonk_status status = VONK_OK;
-  for (idx_t i = 0; n == model->n_inputs && status == VONK_OK && i < n; i++) {
+  bool is_worth_it = n == model->n_inputs && !f->sql->casts_first;
+  for (idx_t i = 0; is_worth_it && status == VONK_OK && i < n; i++) {
     status = check_argument(info, i, model->inputs[i], f->slot->name, err);
   }
   vonk_sql_loaded_release(loaded);
