@@ -88,8 +88,9 @@ def lists_and_arrays(rows: list[int]) -> None:
                 },
                 9 if blocks == 1 else 3,
             )
-            sql, loop = (times[name] / (blocks * BLOCK) * 1e6 for name in ("sql", "bare"))
-            print(f"digit({kind})".ljust(34) + f" {blocks * BLOCK:>9,} {sql:11.3f} {loop:12.3f} {loop / sql:9.2f}")
+            sql, loop, scan = (times[name] / (blocks * BLOCK) * 1e6 for name in ("sql", "bare", "scan"))
+            figures = f" {blocks * BLOCK:>9,} {sql:11.3f} {loop:12.3f} {loop / sql:9.2f} {scan:12.3f}"
+            print(f"digit({kind})".ljust(34) + figures, flush=True)
     con.close()
 
 

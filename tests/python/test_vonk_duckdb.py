@@ -1,5 +1,6 @@
 """vonk.duckdb: connections with models in them, and models on connections of the user's own."""
 
+import doctest
 import os
 import subprocess
 import sys
@@ -140,6 +141,13 @@ def test_the_module_leaves_duckdb_itself_alone():
     assert vonk.duckdb is not duckdb
     assert sys.modules["duckdb"] is duckdb
     assert vonk.duckdb.duckdb is duckdb
+
+
+def test_the_examples_in_docstrings_are_true(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = doctest.testmod(vonk.duckdb)
+    assert result.failed == 0, "its output is above"
+    assert result.attempted >= 12
 
 
 # --- register, both ways ---
