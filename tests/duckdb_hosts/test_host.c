@@ -2,6 +2,7 @@
  * when it is interrupted, and lets go of the database however the program closes it. */
 #define _GNU_SOURCE /* mkdtemp, nanosleep */
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <duckdb.h>
 #include <fcntl.h>
@@ -40,6 +41,16 @@ static struct {
 
 static char folder[] = "/tmp/vonk_host_XXXXXX";
 
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void pause_ms(long ms) {
+  nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
 static int open_library(void **state) {
   (void)state;
   void *library = dlopen(VONK_TEST_DUCKDB, RTLD_NOW | RTLD_LOCAL);
@@ -57,8 +68,38 @@ static int open_library(void **state) {
   return mkdtemp(folder) == NULL || chdir(folder) != 0 ? -1 : 0;
 }
 
+/* The number of this process's threads with that name. */
+static int count_threads(const char *name) {
+  int n = 0;
+  DIR *tasks = opendir("/proc/self/task");
+  assert_non_null(tasks);
+  for (const struct dirent *task; (task = readdir(tasks)) != NULL;) {
+    char path[300], found[32] = "";
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%s/comm", task->d_name);
+    FILE *file = fopen(path, "r");
+    if (file != NULL) {
+      n += fgets(found, sizeof(found), file) != NULL &&
+                   strncmp(found, name, strlen(name)) == 0
+               ? 1
+               : 0;
+      fclose(file);
+    }
+  }
+  closedir(tasks);
+  return n;
+}
+
 static int remove_folder(void **state) {
   (void)state;
+  double began = seconds();
+  while (count_threads("vonk-watch") >
+         0) { /* it ends a second after the last prediction */
+    if (seconds() - began > 20.0) {
+      fprintf(stderr, "vonk's thread is still there 20 s after the last prediction\n");
+      return -1;
+    }
+    pause_ms(10);
+  }
   char command[128];
   snprintf(command, sizeof(command), "rm -r '%s'", folder);
   return system(command) == 0 ? 0 : -1;
@@ -117,16 +158,6 @@ static void load_slow(duckdb_connection connection) {
   fclose(file);
   do_query(connection, "FROM vonk_load('slow', 'slow.mock', plugin := '" VONK_MOCK_DIR
                        "/mock_slow.so', batch := 1)");
-}
-
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static void pause_ms(long ms) {
-  nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 /* Whether nobody holds a lock on the file: asked from another process, as locks are
