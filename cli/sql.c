@@ -149,14 +149,16 @@ static void session_close(session *s) {
 /* --- results --- */
 
 static vonk_cli_box_style choose_style(const session *s, double seconds) {
-  vonk_cli_box_style style = {.has_footer = !s->settings->is_quiet, .seconds = -1.0};
+  enum { WIDTH_ELSEWHERE = 120 }; /* of a box that goes into a file or a pipe */
+  vonk_cli_box_style style = {
+      .has_footer = !s->settings->is_quiet, .seconds = -1.0, .width = WIDTH_ELSEWHERE};
   struct winsize size;
   if (isatty(STDOUT_FILENO) != 0) {
     const char *terminal = getenv("TERM");
     style.has_colour =
         getenv("NO_COLOR") == NULL && terminal != NULL && strcmp(terminal, "dumb") != 0;
     style.seconds = seconds;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
       style.width = size.ws_col;
     }
   }

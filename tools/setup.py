@@ -359,6 +359,11 @@ def place(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+def set_up_test() -> None:
+    set_up_wheels("-test")
+    set_up_duckdb_releases()
+
+
 def set_up_base() -> None:
     set_up_venv()
     set_up_wheels("")
@@ -373,7 +378,7 @@ def main() -> int:
         "vonk": set_up_vonk,
         "mnist": set_up_mnist,
         "train": lambda: set_up_wheels("-train"),
-        "test": set_up_duckdb_releases,
+        "test": set_up_test,
         "releases": set_up_duckdb_releases,
         "check": lambda: set_up_wheels("-check"),
         "coverage": lambda: set_up_wheels("-coverage"),
