@@ -5,6 +5,7 @@ import platform
 import subprocess
 from importlib import metadata
 
+import duckdb
 import pytest
 import vonk
 
@@ -19,6 +20,13 @@ def test_every_part_is_there(parts):
     assert parts.library.is_file()
     assert (parts.include / "vonk" / "vonk.h").is_file()
     assert (parts.plugins / "vonk_onnx.so").is_file()
+
+
+def test_duckdb_loads_the_extension_and_it_finds_the_plugins(parts):
+    con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    con.execute(f"LOAD '{parts.extension}'")
+    found = con.execute("SELECT path FROM vonk_plugins() WHERE name = 'onnx' AND error IS NULL").fetchall()
+    assert found == [(str(parts.plugins / "vonk_onnx.so"),)]
 
 
 def test_the_recorded_frameworks_exist(parts):
