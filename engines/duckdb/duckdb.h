@@ -45,6 +45,10 @@ typedef enum { VONK_DUCKDB_ARRAYS, VONK_DUCKDB_LISTS } vonk_duckdb_layout;
 vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
                                 vonk_duckdb_layout layout, duckdb_logical_type *out,
                                 vonk_error *err);
+/* A STRUCT of n fields; names NULL = those of the schemas. */
+vonk_status vonk_duckdb_struct_of(struct ArrowSchema *const *fields, size_t n,
+                                  const char *const *names, vonk_duckdb_layout layout,
+                                  duckdb_logical_type *out, vonk_error *err);
 
 /* Bytes of an element of an Arrow format in a vector; 0 = DuckDB has no type for it. */
 size_t vonk_duckdb_format_width(const char *format);

@@ -315,29 +315,31 @@ static vonk_status list_type_of(const struct ArrowSchema *schema,
   return VONK_OK;
 }
 
-static vonk_status struct_type_of(const struct ArrowSchema *schema,
-                                  vonk_duckdb_layout layout, duckdb_logical_type *out,
-                                  vonk_error *err) {
-  size_t n = (size_t)schema->n_children, done = 0;
+vonk_status vonk_duckdb_struct_of(struct ArrowSchema *const *fields, size_t n,
+                                  const char *const *names, vonk_duckdb_layout layout,
+                                  duckdb_logical_type *out, vonk_error *err) {
+  size_t done = 0;
   duckdb_logical_type *members = NULL;
-  const char **names = NULL;
+  const char **labels = NULL;
   vonk_status status = vonk_new(n, sizeof(duckdb_logical_type), &members, err);
   if (status == VONK_OK) {
-    status = vonk_new(n, sizeof(*names), &names, err);
+    status = vonk_new(n, sizeof(*labels), &labels, err);
   }
   while (status == VONK_OK && done < n) {
-    names[done] = schema->children[done]->name;
-    status = vonk_duckdb_type_of(schema->children[done], layout, &members[done], err);
+    labels[done] = names == NULL ? fields[done]->name : names[done];
+    status = vonk_duckdb_type_of(fields[done], layout, &members[done], err);
     done += status == VONK_OK;
   }
   if (status == VONK_OK) {
-    *out = duckdb_create_struct_type(members, names, n);
+    *out = duckdb_create_struct_type(members, labels, n);
+    status = *out == NULL ? vonk_fail(err, VONK_BACKEND, "DuckDB: made no STRUCT type")
+                          : VONK_OK;
   }
   for (size_t i = 0; i < done; i++) {
     duckdb_destroy_logical_type(&members[i]);
   }
   vonk_delete(members);
-  vonk_delete(names);
+  vonk_delete(labels);
   return status;
 }
 
@@ -349,7 +351,8 @@ vonk_status vonk_duckdb_type_of(const struct ArrowSchema *schema,
     return list_type_of(schema, layout, out, err);
   }
   if (strcmp(format, "+s") == 0) {
-    return struct_type_of(schema, layout, out, err);
+    return vonk_duckdb_struct_of(schema->children, (size_t)schema->n_children, NULL,
+                                 layout, out, err);
   }
   const vonk_duckdb_type_info *info = find_format(format);
   if (info != NULL) {

@@ -103,6 +103,9 @@ vonk_status vonk_sql_call_run(const vonk_sql_call *call, duckdb_vector output,
     add_totals(call->sql, call->slot, p);
     vonk_sql_predictor_give(call->loaded, p);
   }
+  if (status == VONK_CANCELLED) { /* only a request to stop the query cancels */
+    return vonk_fail(err, status, "model '%s': interrupted", call->slot->name);
+  }
   if (status != VONK_OK) {
     return vonk_prefix(err, status, "model '%s'", call->slot->name);
   }

@@ -13,39 +13,20 @@
 
 /* --- types --- */
 
-static vonk_status struct_type(const char **names, duckdb_logical_type *members, size_t n,
-                               duckdb_logical_type *out, vonk_error *err) {
-  *out = duckdb_create_struct_type(members, names, n);
-  return *out == NULL ? vonk_fail(err, VONK_BACKEND, "DuckDB: made no STRUCT type")
-                      : VONK_OK;
-}
-
 /* Of digit(x) less the error: one output's type, or a STRUCT of all. */
 static vonk_status value_type(const vonk_sql_loaded *loaded, const vonk_sql_predictor *p,
                               duckdb_logical_type *out, vonk_error *err) {
-  size_t n = vonk_sql_loaded_outputs(loaded), done = 0;
+  size_t n = vonk_sql_loaded_outputs(loaded);
   if (n == 1) {
     return vonk_duckdb_type_of(p->results.children[0], loaded->layout, out, err);
   }
-  duckdb_logical_type *members = NULL;
-  const char **names = NULL;
-  vonk_status status = vonk_new(n, sizeof(duckdb_logical_type), &members, err);
-  if (status == VONK_OK) {
-    status = vonk_new(n, sizeof(*names), &names, err);
+  const char **names;
+  VONK_TRY(vonk_new(n, sizeof(*names), &names, err));
+  for (size_t i = 0; i < n; i++) {
+    names[i] = vonk_sql_loaded_output(loaded, i);
   }
-  while (status == VONK_OK && done < n) {
-    names[done] = vonk_sql_loaded_output(loaded, done);
-    status = vonk_duckdb_type_of(p->results.children[done], loaded->layout,
-                                 &members[done], err);
-    done += status == VONK_OK;
-  }
-  if (status == VONK_OK) {
-    status = struct_type(names, members, n, out, err);
-  }
-  for (size_t i = 0; i < done; i++) {
-    duckdb_destroy_logical_type(&members[i]);
-  }
-  vonk_delete(members);
+  vonk_status status =
+      vonk_duckdb_struct_of(p->results.children, n, names, loaded->layout, out, err);
   vonk_delete(names);
   return status;
 }
@@ -62,10 +43,11 @@ vonk_status vonk_sql_result_type(const vonk_sql_loaded *loaded,
   duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
   const char *names[] = {"value", "error"};
   duckdb_logical_type members[] = {value, text};
-  vonk_status status = struct_type(names, members, 2, out, err);
+  *out = duckdb_create_struct_type(members, names, 2);
   duckdb_destroy_logical_type(&value);
   duckdb_destroy_logical_type(&text);
-  return status;
+  return *out == NULL ? vonk_fail(err, VONK_BACKEND, "DuckDB: made no STRUCT type")
+                      : VONK_OK;
 }
 
 /* --- NULL --- */
