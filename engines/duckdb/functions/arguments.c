@@ -12,8 +12,7 @@ static vonk_status text_of(duckdb_value value, const char *what, char **out,
                            vonk_error *err) {
   char *text = duckdb_is_null_value(value) ? NULL : duckdb_get_varchar(value);
   if (text == NULL) {
-    return vonk_fail(err, VONK_INVALID, "%s: is NULL: give a text, or leave it out",
-                     what);
+    return vonk_fail(err, VONK_INVALID, "%s: is NULL: give a text", what);
   }
   vonk_status status = vonk_new_string(text, out, err);
   duckdb_free(text);

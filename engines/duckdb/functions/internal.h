@@ -196,6 +196,10 @@ void vonk_sql_exchange(vonk_sql *, vonk_sql_slot *, vonk_sql_loaded *loaded,
                        const char *path, const char *error);
 /* "model 'digit' is not loaded: ..." */
 vonk_status vonk_sql_fail_unloaded(const vonk_sql_slot *, vonk_error *err);
+/* Whether a text can be the path of a model, rather than a name. */
+bool vonk_sql_is_path(const char *name_or_path);
+/* The same of a name that was never loaded. */
+vonk_status vonk_sql_fail_unknown(const char *name, vonk_error *err);
 /* The model that a generic call names: a loaded name, or the path of a model file, which
  * is opened or opened anew if the file has changed. *out is a reference. */
 vonk_status vonk_sql_resolve(vonk_sql *, const char *name_or_path, vonk_sql_slot **slot,

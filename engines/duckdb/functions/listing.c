@@ -176,6 +176,9 @@ static vonk_status fill_describe(vonk_sql *sql, const vonk_sql_arguments *a,
     vonk_sql_loaded_release(loaded);
     return VONK_OK;
   }
+  if (!vonk_sql_is_path(name)) {
+    return vonk_sql_fail_unknown(name, err);
+  }
   vonk_model *model;
   VONK_TRY(vonk_model_open(name, NULL, 0, &model, err));
   add_tensors(model, out);

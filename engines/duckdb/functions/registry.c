@@ -203,6 +203,17 @@ vonk_status vonk_sql_fail_unloaded(const vonk_sql_slot *slot, vonk_error *err) {
                    slot->name);
 }
 
+bool vonk_sql_is_path(const char *name_or_path) {
+  return strpbrk(name_or_path, "/.#") != NULL;
+}
+
+vonk_status vonk_sql_fail_unknown(const char *name, vonk_error *err) {
+  return vonk_fail(err, VONK_INVALID,
+                   "model '%s' is not loaded: FROM vonk_load('%s', 'PATH'), or give the "
+                   "path of a model file",
+                   name, name);
+}
+
 /* --- what a generic call names --- */
 
 /* The path that was used longest ago gives its weights back, if there are too many. */
@@ -257,13 +268,8 @@ vonk_status vonk_sql_resolve(vonk_sql *sql, const char *name_or_path,
     *out = vonk_sql_current(sql, *slot);
     return *out == NULL ? vonk_sql_fail_unloaded(*slot, err) : VONK_OK;
   }
-  bool is_name = strpbrk(name_or_path, "/.#") == NULL;
-  if (is_name) {
-    return vonk_fail(
-        err, VONK_INVALID,
-        "model '%s' is not loaded: FROM vonk_load('%s', 'PATH'), or give the "
-        "path of a model file",
-        name_or_path, name_or_path);
+  if (!vonk_sql_is_path(name_or_path)) {
+    return vonk_sql_fail_unknown(name_or_path, err);
   }
   return resolve_path(sql, name_or_path, slot, out, err);
 }
