@@ -552,11 +552,24 @@ def test_the_shell_has_vonk_and_its_models(scored):
     assert done.stderr == b""
 
 
-def test_a_shell_that_is_missing_or_no_shell_is_explained(tmp_path):
+def test_a_shell_that_is_missing_is_explained(tmp_path, monkeypatch):
     message = complaint("sql", "--shell", code=1, env={"VONK_DUCKDB_SHELL": "/no/duckdb"})
     assert message.startswith("vonk sql: VONK_DUCKDB_SHELL: /no/duckdb: No such file or directory: "), message
+    # set-up puts a shell beside the program: a copy of the program has none
+    prefix = tmp_path / "prefix"
+    alone = prefix / "bin" / "vonk"
+    alone.parent.mkdir(parents=True)
+    shutil.copy2(program(), alone)
+    extension = program().parent.parent / "lib" / "vonk.duckdb_extension"
+    if extension.exists():
+        (prefix / "lib").mkdir()
+        shutil.copy2(extension, prefix / "lib")
+    monkeypatch.setenv("VONK_PROGRAM", str(alone))
     message = complaint("sql", "--shell", code=1, env={"VONK_DUCKDB_SHELL": "", "PATH": str(tmp_path)})
-    assert f"no {program().parent}/duckdb" in message and "pip install duckdb-cli" in message, message
+    assert f"no {alone.parent}/duckdb" in message and "pip install duckdb-cli" in message, message
+
+
+def test_a_shell_that_is_too_old_is_no_shell(tmp_path):
     old = tmp_path / "duckdb"
     old.write_text("#!/bin/sh\necho v1.3.2 0123456789\n")
     old.chmod(0o755)
