@@ -45,11 +45,12 @@ class Bare:
             times[self.batch] = statistics.median(cpu_of(self.run) for _ in range(3))
         self.batch = min(times, key=lambda batch: times[batch])
 
-    def run(self, times: int = 1) -> None:
-        """All rows, `times` times over."""
+    def run(self, times: int = 1, batch: int | None = None) -> None:
+        """All rows, `times` times over, in micro-batches of `batch` or the best one."""
+        step = batch or self.batch
         for _ in range(times):
-            for i in range(0, len(self.rows), self.batch):
-                self.session.run([self.output], {self.name: self.rows[i : i + self.batch]})
+            for i in range(0, len(self.rows), step):
+                self.session.run([self.output], {self.name: self.rows[i : i + step]})
 
     def results(self) -> NDArray[np.float32]:
         """The output for all rows, in one run."""
