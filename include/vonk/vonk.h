@@ -150,7 +150,7 @@ typedef struct vonk_bind_options {
   const char *as;      /* NULL: the tensor; "argmax": int64 along the last dimension */
   int32_t half_as_float; /* 1: float16 outputs become float32 */
   int32_t sql_casts; /* 1: integers of any width become floats, rounded to the nearest, as
-                        SQL's own casts do it */
+                        SQL's own casts do it; messages advise in SQL */
 } vonk_bind_options;
 #define VONK_BIND_OPTIONS_INIT {.struct_size = (uint32_t)sizeof(vonk_bind_options)}
 

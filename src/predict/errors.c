@@ -11,15 +11,22 @@ static vonk_status keep_message(call *c, int64_t row, const char *text, vonk_err
   return vonk_buffer_append(&c->messages, &m, sizeof m, err);
 }
 
+/* What to write instead, in the caller's language. */
+static const char *way_out(const vonk_predictor *p, int state) {
+  static const char *const nulls[] = {"nulls='null' gives such a row a NULL prediction",
+                                      "nulls := 'null' gives such a row a NULL"};
+  static const char *const errors[] = {
+      "on_error='null' or 'report' goes on without such rows",
+      "the try_ function goes on without such rows"};
+  return (state == ROW_NULL ? nulls : errors)[p->sql_casts ? 1 : 0];
+}
+
 vonk_status vonk_call_bad_row(call *c, int64_t row, int state, const vonk_error *why,
                               vonk_error *err) {
   const vonk_predictor *p = c->predictor;
   bool is_null = state == ROW_NULL && p->nulls == VONK_NULLS_NULL;
   if (!is_null && p->row_errors == VONK_ROWS_RAISE) {
-    vonk_fail(err, why->code, "%s: %s", why->message,
-              state == ROW_NULL
-                  ? "nulls='null' gives such a row a NULL prediction"
-                  : "on_error='null' or 'report' goes on without such rows");
+    vonk_fail(err, why->code, "%s: %s", why->message, way_out(p, state));
     if (err != NULL && VONK_HAS(err, native_code)) {
       err->native_code = why->native_code;
     }
