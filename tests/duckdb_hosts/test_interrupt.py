@@ -15,7 +15,7 @@ def test_a_query_stops_inside_a_chunk_and_the_connection_goes_on(version, tmp_pa
         load_slow(con)
         for i in range(3):
             seconds, message = interrupted(con, "{SLOW}")
-            assert "cancelled" in message or "Interrupt" in message, message
+            assert "nterrupted" in message, message
             print(seconds, message.splitlines()[0][:60], file=open("measured", "a"))
             assert seconds < 5, f"returned after {{seconds}} s: {{message}}"
             print(con.execute("SELECT slow([1, 2, 3, 4]::FLOAT[])").fetchall(), end="")
