@@ -84,6 +84,8 @@ def show(table: pa.Table, accuracy: float, seconds: float) -> None:
     print("next, try:")
     print(f"  {PROGRAM} run {MODEL} {ROWS} -o build/mnist/probabilities.parquet      # the ten probabilities")
     print(f"  {PROGRAM} run {MODEL} {ROWS} -o build/mnist/digits.csv --as argmax --select id")
+    question = f"SELECT digit(pixels) AS d, count(*) AS n FROM '{ROWS}' GROUP BY d ORDER BY d"
+    print(f'  {PROGRAM} sql -m digit={MODEL} --as argmax "{question}"')
     print(f"  {PROGRAM} bench {MODEL}                                                # against the bare framework")
     print(f"  {PROGRAM} --help")
 
