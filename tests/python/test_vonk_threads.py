@@ -94,6 +94,7 @@ def test_a_stream_is_read_by_one_thread_at_a_time_and_can_be_cancelled_by_anothe
 INTERRUPT = """
     import os, signal, sys, threading, time
     import numpy, pyarrow, vonk
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if the tests run in the background
     model = vonk.open(sys.argv[1], plugin=sys.argv[2])
     values = numpy.ones((2000, 2), dtype="f4")  # 50 s on one core, 2 rows a run
     table = pyarrow.table({"x": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.ravel()), 2)})
@@ -130,7 +131,15 @@ def test_ctrl_c_ends_a_prediction_and_the_model_goes_on(tmp_path, slow, call):
     assert "".join(said[2:]) == "[2.0,2.0,2.0]"
 
 
-def test_ctrl_c_leaves_the_predictions_of_other_threads_alone(slow):
+@pytest.fixture
+def hears_ctrl_c():
+    """Whoever started the tests in the background has Ctrl-C ignored, which children inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_the_predictions_of_other_threads_alone(slow, hears_ctrl_c):
     values = np.ones((40, 2), dtype="f4")
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(slow.predict, values, batch=2)
