@@ -3,7 +3,7 @@
  * How it works. A name is a slot that lives as long as the database's functions do; what
  * a reload exchanges is the reference in it. A chunk takes a reference to the model of
  * its slot, so that an exchanged model lives until the last chunk that began with it has
- * ended. Two locks: `registration` is held while functions are made through the kept
+ * ended. Two locks: `registration` is held while functions are made through a
  * connection, where DuckDB takes locks of its own; `mutex` guards the slots and is never
  * held while DuckDB or a framework is called. No callback of DuckDB takes the first one
  * but that of vonk_load when it runs.
