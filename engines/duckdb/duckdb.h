@@ -7,6 +7,12 @@
 #include "engines/duckdb/duckdb_api.h"
 #include "vonk/arrow_c_data.h"
 
+/* --- its version (version.c) --- */
+
+/* Whether duckdb_library_version() says this release or a later one; false for a text that
+ * is no version. The functions of the v1.5.6 band are there since 1.5.6. */
+bool vonk_duckdb_is_since(const char *version, int major, int minor, int patch);
+
 /* --- types (types.c) --- */
 
 /* What a column's DuckDB type means for us. */

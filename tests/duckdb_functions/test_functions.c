@@ -464,8 +464,25 @@ static void a_name_that_could_not_be_loaded_can_be_loaded_later(void **state) {
   database_close(&d);
 }
 
+static void versions_are_compared_by_their_numbers(void **state) {
+  (void)state;
+  static const char *const since[] = {"v1.5.6",        "1.5.6",  "v1.5.10",
+                                      "v1.6.0-dev123", "v1.6",   "v2.0.0",
+                                      "v1.5.6-dev123", "v10.0.0"};
+  static const char *const before[] = {"v1.5.5", "v1.4.10", "v0.9.9", "v1.5", "", "none"};
+  for (size_t i = 0; i < sizeof(since) / sizeof(since[0]); i++) {
+    print_message("%s\n", since[i]);
+    assert_true(vonk_duckdb_is_since(since[i], 1, 5, 6));
+  }
+  for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+    print_message("%s\n", before[i]);
+    assert_false(vonk_duckdb_is_since(before[i], 1, 5, 6));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(versions_are_compared_by_their_numbers),
       cmocka_unit_test(a_typed_call_gives_the_bits_of_vonk_predict),
       cmocka_unit_test(wide_numbers_reach_the_model_as_duckdb_would_cast_them),
       cmocka_unit_test(a_row_that_the_model_refuses_is_alone),

@@ -14,7 +14,6 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engines/duckdb/extension/extension.h"
@@ -30,21 +29,6 @@ duckdb_ext_api_v1 duckdb_ext_api;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool adopted;
-
-/* Of "v1.5.6" or "v1.6.0-dev123". */
-static bool has_second_band(const char *version) {
-  static const unsigned long least[] = {1, 5, 6};
-  const char *at = version[0] == 'v' ? version + 1 : version;
-  for (size_t i = 0; i < sizeof(least) / sizeof(least[0]); i++) {
-    char *end;
-    unsigned long number = strtoul(at, &end, 10);
-    if (end == at || number != least[i]) {
-      return end != at && number > least[i];
-    }
-    at = *end == '.' ? end + 1 : end;
-  }
-  return true;
-}
 
 /* The file of the library that a function of its table lies in. */
 static const char *library_of(const duckdb_ext_api_v1 *api) {
@@ -79,7 +63,8 @@ vonk_status vonk_host_adopt(duckdb_extension_info info,
                             const struct duckdb_extension_access *access, bool *explained,
                             vonk_error *err) {
   const duckdb_ext_api_v1 *api = access->get_api(info, "v1.2.0");
-  bool second = api != NULL && has_second_band(api->duckdb_library_version());
+  bool second =
+      api != NULL && vonk_duckdb_is_since(api->duckdb_library_version(), 1, 5, 6);
   if (second) {
     api = access->get_api(info, "v1.5.6");
   }

@@ -11,27 +11,12 @@
  * A model that is used by its path has a slot too, named by the path. Only the last
  * MOST_PATHS of them keep their weights. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "engines/duckdb/functions/internal.h"
 
 enum { MOST_PATHS = 16 };
-
-/* Whether "v1.5.6" is that release or a later one. */
-static bool is_since(const char *version, int major, int minor, int patch) {
-  int parts[3] = {0, 0, 0};
-  const char *at = version[0] == 'v' ? version + 1 : version;
-  for (int i = 0; i < 3; i++) {
-    char *end;
-    parts[i] = (int)strtol(at, &end, 10);
-    at = *end == '.' ? end + 1 : end;
-  }
-  return parts[0] > major ||
-         (parts[0] == major &&
-          (parts[1] > minor || (parts[1] == minor && parts[2] >= patch)));
-}
 
 static vonk_status register_all(vonk_sql *sql, vonk_error *err) {
   VONK_TRY(vonk_sql_load_register(sql, err));
@@ -44,8 +29,8 @@ vonk_status vonk_sql_create(duckdb_database database, duckdb_connection connecti
   vonk_sql *sql;
   VONK_TRY(vonk_new(1, sizeof(*sql), &sql, err));
   sql->references = 1;
-  sql->has_bind = is_since(duckdb_library_version(), 1, 5, 6);
-  sql->casts_first = is_since(duckdb_library_version(), 2, 0, 0);
+  sql->has_bind = vonk_duckdb_is_since(duckdb_library_version(), 1, 5, 6);
+  sql->casts_first = vonk_duckdb_is_since(duckdb_library_version(), 2, 0, 0);
   sql->connection = connection;
   pthread_mutex_init(&sql->registration, NULL);
   pthread_mutex_init(&sql->mutex, NULL);
