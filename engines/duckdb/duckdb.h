@@ -74,6 +74,16 @@ uint64_t vonk_duckdb_vector_bytes(duckdb_vector vector, const vonk_duckdb_type *
 
 /* --- results out (emit.c) --- */
 
+/* Bit i of an Arrow bitmap. */
+static inline bool vonk_duckdb_bit(const void *bits, int64_t i) {
+  return ((((const uint8_t *)bits)[i / 8] >> (i % 8)) & 1) != 0;
+}
+/* Whether element i of an array is NULL; the array's offset is added here. */
+static inline bool vonk_duckdb_is_null(const struct ArrowArray *array, int64_t i) {
+  return array->null_count != 0 && array->n_buffers > 0 && array->buffers[0] != NULL &&
+         !vonk_duckdb_bit(array->buffers[0], array->offset + i);
+}
+
 /* Copies all elements of array, which has the type schema, into rows start, start + 1,
  * ... of a flat vector made of vonk_duckdb_type_of. Fill a vector from row 0 on: list
  * elements are appended. */

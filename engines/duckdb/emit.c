@@ -20,15 +20,6 @@ typedef struct span {
 
 static vonk_status emit_span(span s, duckdb_vector vector, vonk_error *err);
 
-static bool bit_at(const void *bits, int64_t i) {
-  return ((((const uint8_t *)bits)[i / 8] >> (i % 8)) & 1) != 0;
-}
-
-static bool is_null(const struct ArrowArray *array, int64_t i) {
-  return array->null_count != 0 && array->n_buffers > 0 && array->buffers[0] != NULL &&
-         !bit_at(array->buffers[0], array->offset + i);
-}
-
 /* Rows [start, start + n) become NULL, and with an array its elements, with a struct its
  * fields, as DuckDB itself does it. */
 static void set_null(duckdb_vector vector, const struct ArrowSchema *schema,
@@ -57,7 +48,7 @@ static void emit_nulls(span s, duckdb_vector vector) {
     return;
   }
   for (int64_t i = 0; i < s.n; i++) {
-    if (is_null(s.array, s.first + i)) {
+    if (vonk_duckdb_is_null(s.array, s.first + i)) {
       set_null(vector, s.schema, s.layout, s.start + i, 1);
     }
   }
@@ -66,7 +57,8 @@ static void emit_nulls(span s, duckdb_vector vector) {
 static void emit_bools(span s, duckdb_vector vector) {
   uint8_t *out = duckdb_vector_get_data(vector);
   for (int64_t i = 0; i < s.n; i++) {
-    out[s.start + i] = bit_at(s.array->buffers[1], s.array->offset + s.first + i);
+    out[s.start + i] =
+        vonk_duckdb_bit(s.array->buffers[1], s.array->offset + s.first + i);
   }
 }
 
@@ -123,7 +115,7 @@ static vonk_status emit_text(span s, duckdb_vector vector, vonk_error *err) {
   bool is_text = s.schema->format[0] == 'u' || s.schema->format[0] == 'U';
   const char *bytes = s.array->buffers[2];
   for (int64_t i = 0; i < s.n; i++) {
-    if (!is_null(s.array, s.first + i)) {
+    if (!vonk_duckdb_is_null(s.array, s.first + i)) {
       int64_t begin = offset_at(s.array, is_wide, s.first + i);
       size_t size = (size_t)(offset_at(s.array, is_wide, s.first + i + 1) - begin);
       const char *text = size > 0 ? bytes + begin : "";

@@ -52,15 +52,6 @@ vonk_status vonk_sql_result_type(const vonk_sql_loaded *loaded,
 
 /* --- NULL --- */
 
-static bool bit_at(const void *bits, int64_t i) {
-  return ((((const uint8_t *)bits)[i / 8] >> (i % 8)) & 1) != 0;
-}
-
-static bool is_null(const struct ArrowArray *array, int64_t i) {
-  return array->null_count != 0 && array->n_buffers > 0 && array->buffers[0] != NULL &&
-         !bit_at(array->buffers[0], array->offset + i);
-}
-
 static void set_null(duckdb_vector vector, int64_t row) {
   duckdb_vector_ensure_validity_writable(vector);
   duckdb_vector_get_validity(vector)[row / 64] &= ~(UINT64_C(1) << (row % 64));
@@ -68,7 +59,9 @@ static void set_null(duckdb_vector vector, int64_t row) {
 
 /* --- numbers, flat --- */
 
-static float bool_at(const void *values, int64_t i) { return bit_at(values, i) ? 1 : 0; }
+static float bool_at(const void *values, int64_t i) {
+  return vonk_duckdb_bit(values, i) ? 1 : 0;
+}
 #define DEFINE_NUMBER(name, type)                         \
   static float name##_at(const void *values, int64_t i) { \
     return (float)((const type *)values)[i];              \
@@ -156,7 +149,7 @@ static vonk_status emit_numbers(const struct ArrowArray *array,
     int64_t from = leaf_start(array, schema, i, &elements);
     int64_t to = leaf_start(array, schema, i + 1, &elements);
     entries[i] = (duckdb_list_entry){(idx_t)(from - begin), (idx_t)(to - from)};
-    if (is_null(array, i)) {
+    if (vonk_duckdb_is_null(array, i)) {
       set_null(vector, i);
     }
   }
@@ -173,7 +166,7 @@ static vonk_status emit_labels(const struct ArrowArray *array,
   bool is_signed = islower((unsigned char)schema->format[0]) != 0; /* c s i l, C S I L */
   unsigned unused_bits = 64 - 8 * (unsigned)width;
   for (int64_t i = 0; i < array->length; i++) {
-    if (is_null(array, i)) {
+    if (vonk_duckdb_is_null(array, i)) {
       set_null(vector, i);
       continue;
     }
@@ -201,7 +194,7 @@ static vonk_status emit_struct(const vonk_sql_loaded *loaded, const vonk_sql_pre
                               0, err));
   }
   for (int64_t row = 0; row < results->length; row++) {
-    if (is_null(results->children[0], row)) {
+    if (vonk_duckdb_is_null(results->children[0], row)) {
       set_null(vector, row);
     }
   }
