@@ -39,17 +39,36 @@ function(vonk_add_plugin target folder)
 endfunction()
 
 set(VONK_PLUGIN_FOLDER ${PROJECT_BINARY_DIR}/lib/vonk/plugins)
-file(GLOB VONK_ONNX_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/plugins/onnx/*.c)
-if(VONK_ONNX_SOURCES)
-  # As objects first, so that tests and fuzz targets reach its inner functions.
-  add_library(vonk_onnx_objects OBJECT ${VONK_ONNX_SOURCES})
-  target_include_directories(vonk_onnx_objects PRIVATE ${PROJECT_SOURCE_DIR}/include)
-  target_compile_definitions(vonk_onnx_objects PRIVATE VONK_VERSION="${PROJECT_VERSION}")
-  target_link_libraries(vonk_onnx_objects PRIVATE vonk_flags)
-  vonk_add_plugin(vonk_onnx ${VONK_PLUGIN_FOLDER} $<TARGET_OBJECTS:vonk_onnx_objects>)
-  add_library(vonk_onnx_core STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:vonk_onnx_objects>)
-  target_link_libraries(vonk_onnx_core PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)
-endif()
+
+# vonk_add_framework_objects(name sources...): the inside of one of our plug-ins, as objects first, so that tests and fuzz
+# targets reach its inner functions through the library vonk_<name>_core.
+function(vonk_add_framework_objects name)
+  add_library(vonk_${name}_objects OBJECT ${ARGN})
+  target_include_directories(vonk_${name}_objects PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/plugins)
+  target_compile_definitions(vonk_${name}_objects PRIVATE VONK_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(vonk_${name}_objects PRIVATE vonk_flags)
+  add_library(vonk_${name}_core STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:vonk_${name}_objects>)
+  target_include_directories(vonk_${name}_core PUBLIC ${PROJECT_SOURCE_DIR}/plugins)
+  target_link_libraries(vonk_${name}_core PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)
+endfunction()
+
+# What our plug-ins share; compiled into each of them.
+file(GLOB VONK_KIT_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/plugins/kit/*.c)
+vonk_add_framework_objects(kit ${VONK_KIT_SOURCES})
+
+# vonk_onnx.so, vonk_tensorflow.so and vonk_torch.so need none of the frameworks to be built. Each has a function
+# vonk_plugin_init_v1, so a program may be linked to the inside of one of them only.
+set(VONK_FRAMEWORK_PLUGINS "")
+foreach(name onnx tensorflow torch)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/plugins/${name}/*.c)
+  if(sources)
+    vonk_add_framework_objects(${name} ${sources})
+    target_link_libraries(vonk_${name}_core PUBLIC vonk_kit_core)
+    vonk_add_plugin(vonk_${name} ${VONK_PLUGIN_FOLDER} $<TARGET_OBJECTS:vonk_${name}_objects>
+                    $<TARGET_OBJECTS:vonk_kit_objects>)
+    list(APPEND VONK_FRAMEWORK_PLUGINS vonk_${name})
+  endif()
+endforeach()
 
 # Where the frameworks of this checkout are: found in .venv (set-up puts them there), told to the build tree the same
 # way as to an installation.

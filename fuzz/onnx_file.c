@@ -28,19 +28,19 @@ static void check_facts(const onnx_file_facts *facts) {
   int64_t least = facts->is_ort_format ? -1 : 0;
   CHECK(facts->n_params >= least && facts->weight_bytes >= least);
   CHECK(facts->producer == NULL ||
-        vonk_onnx_is_text(facts->producer, strlen(facts->producer)));
+        vonk_kit_is_text(facts->producer, strlen(facts->producer)));
   for (uint32_t i = 0; i < facts->n_metadata; ++i) {
     const vonk_kv *row = &facts->metadata[i];
-    CHECK(vonk_onnx_is_text(row->key, strlen(row->key)));
-    CHECK(vonk_onnx_is_text(row->value, strlen(row->value)));
+    CHECK(vonk_kit_is_text(row->key, strlen(row->key)));
+    CHECK(vonk_kit_is_text(row->value, strlen(row->value)));
   }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const vonk_host host = {
       .struct_size = (uint32_t)sizeof host, .alloc = host_alloc, .free = host_free};
-  vonk_onnx_set_host(&host);
-  onnx_arena arena = {0};
+  vonk_kit_set_host(&host);
+  kit_arena arena = {0};
   onnx_file_facts facts;
   vonk_error err = {.struct_size = (uint32_t)sizeof err};
   vonk_status status =
@@ -50,9 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   } else {
     CHECK(err.code == status);
     CHECK(strncmp(err.message, "'/nowhere/m.onnx': ", 19) == 0);
-    CHECK(vonk_onnx_is_text(err.message, strlen(err.message)));
+    CHECK(vonk_kit_is_text(err.message, strlen(err.message)));
   }
-  vonk_onnx_arena_release(&arena);
+  vonk_kit_arena_release(&arena);
 
   size_t n_head = size < 4096 ? size : 4096;
   uint8_t *head = malloc(n_head == 0 ? 1 : n_head);

@@ -56,7 +56,7 @@ def rule(layers: str = "", public: str | None = None, system: str = "") -> Rule:
 NO_ARROW = "plugin.h vonk.h"
 CORE = "base arrow plugin model predict"
 TESTS = rule(
-    CORE + " onnx cli duckdb functions extension tests mock", system="cmocka.h jansson.h duckdb.h duckdb_extension.h"
+    CORE + " kit onnx tensorflow torch cli duckdb functions extension tests mock", system="cmocka.h jansson.h duckdb.h duckdb_extension.h"
 )
 
 #: Layer -> rule, in the order of docs/architecture.md.
@@ -69,9 +69,10 @@ RULES = {
     "src/predict": rule("base arrow plugin model"),
     "src/image": rule("base"),
     "src/learn": rule("base"),
-    "plugins/onnx": rule(public="plugin.h"),
-    "plugins/tensorflow": rule(public="plugin.h"),
-    "plugins/torch": rule(public="plugin.h"),
+    "plugins/kit": rule(public="plugin.h"),
+    "plugins/onnx": rule("kit", public="plugin.h"),
+    "plugins/tensorflow": rule("kit", public="plugin.h"),
+    "plugins/torch": rule("kit", public="plugin.h"),
     "engines/duckdb": rule("base", system="duckdb.h duckdb_extension.h"),
     "engines/duckdb/functions": rule("base duckdb", system="duckdb.h duckdb_extension.h"),
     "engines/duckdb/extension": rule("base duckdb functions", system="duckdb.h duckdb_extension.h"),
@@ -99,7 +100,7 @@ def is_door(target: Path, layer: str) -> bool:
 def resolve(root: Path, file: Path, name: str, quoted: bool) -> Path | None:
     """The file of ours that an include means, relative to the root; None if it is none of ours."""
     beside = [root / file.parent] if quoted else []
-    for folder in (*beside, root / "include", root / "src", root / "tests", root):
+    for folder in (*beside, root / "include", root / "src", root / "plugins", root / "tests", root):
         candidate = (folder / name).resolve()
         if candidate.is_file() and candidate.is_relative_to(root):
             return candidate.relative_to(root)

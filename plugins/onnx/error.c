@@ -5,94 +5,12 @@
  * its functions, line breaks. "/onnxruntime_src/.../reshape_helper.h:40
  * onnxruntime::ReshapeHelper:: ReshapeHelper(const ..., bool) input_shape_size == size
  * was false." becomes "input_shape_size == size was false."
- *
- * Names may come out of a hostile file, so every message is cleaned to valid UTF-8.
- */
+ * */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "onnx_plugin.h"
-
-/* Bytes of the UTF-8 character at text, 0 if there is none in nbytes. */
-static size_t utf8_length(const unsigned char *text, size_t nbytes) {
-  static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
-  unsigned char first = text[0];
-  size_t length = first < 0x80   ? 1
-                  : first < 0xc2 ? 0
-                  : first < 0xe0 ? 2
-                  : first < 0xf0 ? 3
-                  : first < 0xf5 ? 4
-                                 : 0;
-  if (length <= 1 || length > nbytes) {
-    return length > nbytes ? 0 : length;
-  }
-  uint32_t code = first & (0xffu >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((text[i] & 0xc0u) != 0x80u) {
-      return 0;
-    }
-    code = (code << 6) | (text[i] & 0x3fu);
-  }
-  bool is_surrogate = code >= 0xd800 && code < 0xe000;
-  return code < smallest[length] || code > 0x10ffff || is_surrogate ? 0 : length;
-}
-
-bool vonk_onnx_is_text(const char *bytes, size_t nbytes) {
-  for (size_t i = 0; i < nbytes;) {
-    size_t length = utf8_length((const unsigned char *)bytes + i, nbytes - i);
-    if (length == 0 || bytes[i] == '\0') {
-      return false;
-    }
-    i += length;
-  }
-  return true;
-}
-
-void vonk_onnx_clean_text(char *text, size_t nbytes) {
-  for (size_t i = 0; i < nbytes;) {
-    size_t length = utf8_length((const unsigned char *)text + i, nbytes - i);
-    bool is_control = (unsigned char)text[i] < 0x20 || text[i] == 0x7f;
-    if (length == 0 || is_control) {
-      text[i] = text[i] == '\n' || text[i] == '\t' ? ' ' : '?';
-      length = 1;
-    }
-    i += length;
-  }
-}
-
-static void set_message(vonk_error *err, vonk_status code, int64_t native_code,
-                        const char *text) {
-  bool first_version = err->struct_size == 0;
-  if (!first_version && err->struct_size < sizeof *err) {
-    return; /* not even the first version's fields */
-  }
-  err->code = code;
-  err->native_code = native_code;
-  err->row = -1;
-  size_t length = strlen(text);
-  if (length >= sizeof err->message) {
-    length = sizeof err->message - 1;
-    while (length > 0 && ((unsigned char)text[length] & 0xc0u) == 0x80u) {
-      --length;
-    }
-  }
-  memcpy(err->message, text, length);
-  err->message[length] = '\0';
-  vonk_onnx_clean_text(err->message, length);
-}
-
-vonk_status vonk_onnx_fail(vonk_error *err, vonk_status code, const char *format, ...) {
-  if (err != NULL) {
-    char text[2048];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    set_message(err, code, 0, text);
-  }
-  return code;
-}
 
 /* The end of "path.cc:123" or "file.cc:123 Function" at text, or NULL if none starts
  * there. */
@@ -242,7 +160,7 @@ vonk_status vonk_onnx_check(const onnx_runtime *runtime, ort_status *status,
     va_end(arguments);
     trim_message(message, why, sizeof why);
     snprintf(text, sizeof text, "%s: %s", what, why);
-    set_message(err, code, ort_code, text);
+    (void)vonk_kit_fail_text(err, code, ort_code, text);
   }
   runtime->api.ReleaseStatus(status);
   return code;

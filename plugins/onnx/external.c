@@ -23,10 +23,10 @@ static vonk_status refuse(const onnx_folder *folder, const onnx_external *extern
                           vonk_status code, const char *why, vonk_error *err) {
   int n_name = external->name.size > 80 ? 80 : (int)external->name.size;
   int n_location = external->location.size > 200 ? 200 : (int)external->location.size;
-  return vonk_onnx_fail(err, code,
-                        "'%s': tensor '%.*s': its data are said to be in '%.*s': %s",
-                        folder->model_path, n_name, (const char *)external->name.data,
-                        n_location, (const char *)external->location.data, why);
+  return vonk_kit_fail(err, code,
+                       "'%s': tensor '%.*s': its data are said to be in '%.*s': %s",
+                       folder->model_path, n_name, (const char *)external->name.data,
+                       n_location, (const char *)external->location.data, why);
 }
 
 /* What is wrong with a location, looked at as text; NULL if nothing. */
@@ -36,7 +36,7 @@ static const char *wrong_text(const char *location, size_t size) {
   if (size == 0) {
     return "which is no file name: export the model again";
   }
-  if (size >= PATH_MAX || !vonk_onnx_is_text(location, size)) {
+  if (size >= PATH_MAX || !vonk_kit_is_text(location, size)) {
     return "which is no file name (not text, or too long): export the model again";
   }
   if (location[0] == '/') {
@@ -127,7 +127,7 @@ static vonk_status look_at(onnx_folder *folder, const onnx_external *external,
 
 vonk_status vonk_onnx_external_check(onnx_folder *folder, const onnx_external *external,
                                      vonk_error *err) {
-  onnx_slice location = external->location;
+  kit_slice location = external->location;
   bool is_known = folder->checked.size == location.size && location.size != 0 &&
                   memcmp(folder->checked.data, location.data, location.size) == 0;
   if (!is_known) {

@@ -12,7 +12,7 @@
 
 /* A tensor, as far as it can be told without its elements. */
 typedef struct tensor_facts {
-  onnx_slice name;
+  kit_slice name;
   int ort_dtype;
   size_t count, raw_size, text_size;
   bool has_raw, is_external, has_bad_dims, has_location;
@@ -28,7 +28,7 @@ static void add_dim(tensor_facts *facts, uint64_t dim, bool *has_zero) {
   }
 }
 
-static bool read_decimal(onnx_slice text, uint64_t *out) {
+static bool read_decimal(kit_slice text, uint64_t *out) {
   uint64_t value = 0;
   for (size_t i = 0; i < text.size; ++i) {
     uint64_t digit = (uint64_t)text.data[i] - '0';
@@ -42,36 +42,36 @@ static bool read_decimal(onnx_slice text, uint64_t *out) {
 }
 
 /* False if the entry makes no sense, or repeats another. */
-static bool add_external_entry(tensor_facts *facts, onnx_slice pair) {
-  onnx_slice key = {0}, value = {0};
+static bool add_external_entry(tensor_facts *facts, kit_slice pair) {
+  kit_slice key = {0}, value = {0};
   vonk_onnx_read_pair(pair, &key, &value);
-  if (vonk_onnx_slice_equals(key, "location")) {
+  if (vonk_kit_slice_equals(key, "location")) {
     bool is_first = !facts->has_location;
     facts->has_location = true;
     facts->external.location = value;
     return is_first;
   }
-  if (vonk_onnx_slice_equals(key, "offset")) {
+  if (vonk_kit_slice_equals(key, "offset")) {
     return facts->external.offset == 0 && read_decimal(value, &facts->external.offset);
   }
-  if (vonk_onnx_slice_equals(key, "length")) {
+  if (vonk_kit_slice_equals(key, "length")) {
     return facts->length == 0 && read_decimal(value, &facts->length);
   }
   return true;
 }
 
 /* One field of a tensor; false if it makes no sense. */
-static bool add_tensor_field(tensor_facts *facts, const onnx_field *field,
+static bool add_tensor_field(tensor_facts *facts, const kit_field *field,
                              bool *has_zero) {
-  onnx_slice rest = field->bytes;
+  kit_slice rest = field->bytes;
   uint64_t value = field->value;
   switch (field->number) {
     case 1:
-      if (field->wire == WIRE_VARINT) {
+      if (field->wire == KIT_WIRE_VARINT) {
         add_dim(facts, value, has_zero);
       }
-      while (field->wire == WIRE_BYTES && rest.size != 0) {
-        if (!vonk_wire_number(&rest, &value)) {
+      while (field->wire == KIT_WIRE_BYTES && rest.size != 0) {
+        if (!vonk_kit_wire_number(&rest, &value)) {
           return false;
         }
         add_dim(facts, value, has_zero);
@@ -103,7 +103,7 @@ static bool add_tensor_field(tensor_facts *facts, const onnx_field *field,
 static vonk_status fail_tensor(const walk *w, const tensor_facts *facts,
                                const char *why) {
   int length = facts->name.size > 200 ? 200 : (int)facts->name.size;
-  return vonk_onnx_fail(
+  return vonk_kit_fail(
       w->err, VONK_MODEL,
       "'%s': is a damaged ONNX file: tensor '%.*s': %s: download or export "
       "it again",
@@ -136,11 +136,11 @@ static void count_weight(walk *w, const tensor_facts *facts, uint64_t nbytes) {
   }
 }
 
-vonk_status vonk_onnx_visit_tensor(walk *w, onnx_slice bytes, const place *here) {
+vonk_status vonk_onnx_visit_tensor(walk *w, kit_slice bytes, const place *here) {
   tensor_facts facts = {.count = 1};
-  onnx_field field;
+  kit_field field;
   bool has_zero = false, makes_sense = true;
-  for (onnx_slice rest = bytes; makes_sense && vonk_wire_next(&rest, &field) == 1;) {
+  for (kit_slice rest = bytes; makes_sense && vonk_kit_wire_next(&rest, &field) == 1;) {
     makes_sense = add_tensor_field(&facts, &field, &has_zero);
   }
   if (!makes_sense) {

@@ -15,7 +15,7 @@
 
 enum { MAX_EXPANDED = 1000000, MAX_CALL_DEPTH = 64 };
 
-static int compare_slices(onnx_slice a, onnx_slice b) {
+static int compare_slices(kit_slice a, kit_slice b) {
   size_t shorter = a.size < b.size ? a.size : b.size;
   int order = shorter == 0 ? 0 : memcmp(a.data, b.data, shorter);
   return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
@@ -31,7 +31,7 @@ static int compare_entries(const void *a, const void *b) {
                            *(const onnx_function *const *)b);
 }
 
-static bool is_known_domain(const onnx_functions *functions, onnx_slice domain) {
+static bool is_known_domain(const onnx_functions *functions, kit_slice domain) {
   static const char *const known[] = {"",
                                       "ai.onnx",
                                       "ai.onnx.ml",
@@ -42,7 +42,7 @@ static bool is_known_domain(const onnx_functions *functions, onnx_slice domain) 
                                       "com.microsoft.experimental",
                                       "com.ms.internal.nhwc"};
   for (size_t i = 0; i < sizeof known / sizeof known[0]; ++i) {
-    if (vonk_onnx_slice_equals(domain, known[i])) {
+    if (vonk_kit_slice_equals(domain, known[i])) {
       return true;
     }
   }
@@ -55,47 +55,48 @@ static bool is_known_domain(const onnx_functions *functions, onnx_slice domain) 
 }
 
 /* The text fields `first` and `second` of a message; empty if it has none. */
-static void read_two(onnx_slice bytes, uint32_t first, uint32_t second, onnx_slice *a,
-                     onnx_slice *b) {
+static void read_two(kit_slice bytes, uint32_t first, uint32_t second, kit_slice *a,
+                     kit_slice *b) {
   static const uint8_t nothing[1];
-  *a = *b = (onnx_slice){nothing, 0};
-  onnx_field field;
-  while (vonk_wire_next(&bytes, &field) == 1) {
-    if (field.wire == WIRE_BYTES && (field.number == first || field.number == second)) {
+  *a = *b = (kit_slice){nothing, 0};
+  kit_field field;
+  while (vonk_kit_wire_next(&bytes, &field) == 1) {
+    if (field.wire == KIT_WIRE_BYTES &&
+        (field.number == first || field.number == second)) {
       *(field.number == first ? a : b) = field.bytes;
     }
   }
 }
 
-static vonk_status note_domain(walk *w, onnx_slice domain) {
+static vonk_status note_domain(walk *w, kit_slice domain) {
   onnx_functions *functions = &w->functions;
   if (is_known_domain(functions, domain)) {
     return VONK_OK;
   }
   if (functions->n_domains == ONNX_MAX_FUNCTION_DOMAINS) {
-    return vonk_onnx_fail(w->err, VONK_UNSUPPORTED,
-                          "'%s': has functions of more than %d domains: export it with "
-                          "functions inlined",
-                          w->path, ONNX_MAX_FUNCTION_DOMAINS);
+    return vonk_kit_fail(w->err, VONK_UNSUPPORTED,
+                         "'%s': has functions of more than %d domains: export it with "
+                         "functions inlined",
+                         w->path, ONNX_MAX_FUNCTION_DOMAINS);
   }
   functions->domains[functions->n_domains++] = domain;
   return VONK_OK;
 }
 
-vonk_status vonk_onnx_functions_find(walk *w, onnx_slice model) {
+vonk_status vonk_onnx_functions_find(walk *w, kit_slice model) {
   onnx_functions *functions = &w->functions;
-  onnx_field field;
-  for (onnx_slice rest = model; vonk_wire_next(&rest, &field) == 1;) {
-    functions->count += field.number == 25 && field.wire == WIRE_BYTES;
+  kit_field field;
+  for (kit_slice rest = model; vonk_kit_wire_next(&rest, &field) == 1;) {
+    functions->count += field.number == 25 && field.wire == KIT_WIRE_BYTES;
   }
   size_t n = functions->count;
   VONK_TRY(
-      vonk_onnx_new(w->arena, n + 1, sizeof *functions->rows, &functions->rows, w->err));
-  VONK_TRY(vonk_onnx_new(w->arena, n + 1, sizeof *functions->sorted, &functions->sorted,
-                         w->err));
+      vonk_kit_new(w->arena, n + 1, sizeof *functions->rows, &functions->rows, w->err));
+  VONK_TRY(vonk_kit_new(w->arena, n + 1, sizeof *functions->sorted, &functions->sorted,
+                        w->err));
   uint32_t index = 0;
-  while (index < n && vonk_wire_next(&model, &field) == 1) {
-    if (field.number == 25 && field.wire == WIRE_BYTES) {
+  while (index < n && vonk_kit_wire_next(&model, &field) == 1) {
+    if (field.number == 25 && field.wire == KIT_WIRE_BYTES) {
       onnx_function *row = &functions->rows[index];
       read_two(field.bytes, 10, 1, &row->domain, &row->name);
       row->index = index;
@@ -120,7 +121,7 @@ static vonk_status note_call(walk *w, uint32_t callee) {
   if (functions->n_calls == functions->calls_capacity) {
     size_t capacity = functions->calls_capacity == 0 ? 64 : 2 * functions->calls_capacity;
     uint32_t *larger;
-    VONK_TRY(vonk_onnx_new(w->arena, capacity, sizeof *larger, &larger, w->err));
+    VONK_TRY(vonk_kit_new(w->arena, capacity, sizeof *larger, &larger, w->err));
     if (functions->n_calls != 0) {
       memcpy(larger, functions->calls, functions->n_calls * sizeof *larger);
     }
@@ -132,7 +133,7 @@ static vonk_status note_call(walk *w, uint32_t callee) {
   return VONK_OK;
 }
 
-vonk_status vonk_onnx_visit_node(walk *w, onnx_slice bytes, const place *here) {
+vonk_status vonk_onnx_visit_node(walk *w, kit_slice bytes, const place *here) {
   (void)here;
   onnx_functions *functions = &w->functions;
   onnx_function wanted = {0};
@@ -150,14 +151,14 @@ vonk_status vonk_onnx_visit_node(walk *w, onnx_slice bytes, const place *here) {
   if (is_known_domain(functions, wanted.domain)) {
     return VONK_OK;
   }
-  onnx_slice op = wanted.name, domain = wanted.domain;
-  return vonk_onnx_fail(
-      w->err, VONK_UNSUPPORTED,
-      "'%s': operator '%.*s' of domain '%.*s': is no standard operator, "
-      "and vonk runs no operator libraries: export the model with "
-      "standard operators, or do this step outside of it",
-      w->path, (int)(op.size > 80 ? 80 : op.size), (const char *)op.data,
-      (int)(domain.size > 80 ? 80 : domain.size), (const char *)domain.data);
+  kit_slice op = wanted.name, domain = wanted.domain;
+  return vonk_kit_fail(w->err, VONK_UNSUPPORTED,
+                       "'%s': operator '%.*s' of domain '%.*s': is no standard operator, "
+                       "and vonk runs no operator libraries: export the model with "
+                       "standard operators, or do this step outside of it",
+                       w->path, (int)(op.size > 80 ? 80 : op.size), (const char *)op.data,
+                       (int)(domain.size > 80 ? 80 : domain.size),
+                       (const char *)domain.data);
 }
 
 /* Nodes of `function` with all calls replaced, or UINT64_MAX if that is too deep or many.
@@ -190,13 +191,13 @@ vonk_status vonk_onnx_functions_check(walk *w) {
     if (expand(functions, function, 0) > MAX_EXPANDED) {
       bool is_main = i == functions->count;
       int length = function->name.size > 80 ? 80 : (int)function->name.size;
-      return vonk_onnx_fail(w->err, VONK_MODEL,
-                            "'%s': %s'%.*s': calls functions in a ring, deeper than %d "
-                            "levels, or of more than %d nodes in all: export the model "
-                            "without functions",
-                            w->path, is_main ? "the graph" : "function ", length,
-                            is_main ? "" : (const char *)function->name.data,
-                            MAX_CALL_DEPTH, MAX_EXPANDED);
+      return vonk_kit_fail(w->err, VONK_MODEL,
+                           "'%s': %s'%.*s': calls functions in a ring, deeper than %d "
+                           "levels, or of more than %d nodes in all: export the model "
+                           "without functions",
+                           w->path, is_main ? "the graph" : "function ", length,
+                           is_main ? "" : (const char *)function->name.data,
+                           MAX_CALL_DEPTH, MAX_EXPANDED);
     }
   }
   return VONK_OK;

@@ -33,11 +33,10 @@ static vonk_status set_optimization(vonk_plugin_model *model, const char *value,
       return VONK_OK;
     }
   }
-  return vonk_onnx_fail(
-      err, VONK_INVALID,
-      "graph_optimization='%.80s': disable, basic, extended and all are "
-      "possible",
-      value);
+  return vonk_kit_fail(err, VONK_INVALID,
+                       "graph_optimization='%.80s': disable, basic, extended and all are "
+                       "possible",
+                       value);
 }
 
 static vonk_status set_option(vonk_plugin_model *model, const vonk_kv *option,
@@ -47,17 +46,16 @@ static vonk_status set_option(vonk_plugin_model *model, const vonk_kv *option,
   }
   if (strcmp(option->key, "shared_weights") == 0) {
     if (strcmp(option->value, "0") != 0 && strcmp(option->value, "1") != 0) {
-      return vonk_onnx_fail(err, VONK_INVALID,
-                            "shared_weights='%.80s': 0 and 1 are possible",
-                            option->value);
+      return vonk_kit_fail(err, VONK_INVALID,
+                           "shared_weights='%.80s': 0 and 1 are possible", option->value);
     }
     model->share_weights = option->value[0] == '1';
     return VONK_OK;
   }
-  return vonk_onnx_fail(err, VONK_INVALID,
-                        "option '%.80s': the ONNX plug-in has graph_optimization and "
-                        "shared_weights",
-                        option->key);
+  return vonk_kit_fail(err, VONK_INVALID,
+                       "option '%.80s': the ONNX plug-in has graph_optimization and "
+                       "shared_weights",
+                       option->key);
 }
 
 static vonk_status fill(vonk_plugin_model *model, const char *path,
@@ -66,7 +64,7 @@ static vonk_status fill(vonk_plugin_model *model, const char *path,
   for (size_t i = 0; i < n_options; ++i) {
     VONK_TRY(set_option(model, &options[i], err));
   }
-  VONK_TRY(vonk_onnx_new_text(&model->arena, path, strlen(path), &model->path, err));
+  VONK_TRY(vonk_kit_new_text(&model->arena, path, strlen(path), &model->path, err));
   onnx_file_facts facts;
   VONK_TRY(vonk_onnx_file_check(path, &model->arena, &facts, err));
   VONK_TRY(vonk_onnx_runtime_get(&model->runtime, err));
@@ -89,9 +87,9 @@ static vonk_status fill(vonk_plugin_model *model, const char *path,
 vonk_status vonk_onnx_open_model(const char *path, const vonk_kv *options,
                                  size_t n_options, vonk_plugin_model **out,
                                  vonk_error *err) {
-  vonk_plugin_model *model = vonk_onnx_alloc(sizeof *model);
+  vonk_plugin_model *model = vonk_kit_alloc(sizeof *model);
   if (model == NULL) {
-    return vonk_onnx_fail_nomem(err, sizeof *model);
+    return vonk_kit_fail_nomem(err, sizeof *model);
   }
   *model = (vonk_plugin_model){0};
   pthread_mutex_init(&model->lock, NULL);
@@ -104,17 +102,10 @@ vonk_status vonk_onnx_open_model(const char *path, const vonk_kv *options,
   return VONK_OK;
 }
 
-/* Copies what the caller knows of a struct that grows. */
-static void give(void *out, uint32_t out_size, const void *ours, size_t our_size) {
-  size_t nbytes = out_size != 0 && out_size < our_size ? out_size : our_size;
-  memcpy((char *)out + sizeof(uint32_t), (const char *)ours + sizeof(uint32_t),
-         nbytes - sizeof(uint32_t));
-}
-
 vonk_status vonk_onnx_model_info(const vonk_plugin_model *model, vonk_model_info *out,
                                  vonk_error *err) {
   (void)err;
-  give(out, out->struct_size, &model->info, sizeof model->info);
+  vonk_kit_give(out, out->struct_size, &model->info, sizeof model->info);
   return VONK_OK;
 }
 
@@ -122,11 +113,11 @@ vonk_status vonk_onnx_describe(const vonk_plugin_model *model, int32_t is_output
                                uint32_t index, vonk_io *out, vonk_error *err) {
   uint32_t count = is_output ? model->info.n_outputs : model->info.n_inputs;
   if (index >= count) {
-    return vonk_onnx_fail(err, VONK_INVALID, "'%s': has %u %s: there is no number %u",
-                          model->path, count, is_output ? "outputs" : "inputs", index);
+    return vonk_kit_fail(err, VONK_INVALID, "'%s': has %u %s: there is no number %u",
+                         model->path, count, is_output ? "outputs" : "inputs", index);
   }
   const vonk_io *io = is_output ? &model->outputs[index] : &model->inputs[index];
-  give(out, out->struct_size, io, sizeof *io);
+  vonk_kit_give(out, out->struct_size, io, sizeof *io);
   return VONK_OK;
 }
 
@@ -134,7 +125,7 @@ void vonk_onnx_release_model(vonk_plugin_model *model) {
   if (model != NULL) {
     vonk_onnx_core_release(model->resident);
     pthread_mutex_destroy(&model->lock);
-    vonk_onnx_arena_release(&model->arena);
-    vonk_onnx_free(model);
+    vonk_kit_arena_release(&model->arena);
+    vonk_kit_free(model);
   }
 }

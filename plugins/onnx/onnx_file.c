@@ -13,15 +13,10 @@
  * then checked would not be what ONNX Runtime gets to see.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "onnx_walk.h"
 
@@ -34,14 +29,14 @@ typedef struct child {
   bool is_single, is_weight;
 } child;
 
-static vonk_status visit_model(walk *, onnx_slice, const place *);
-static vonk_status visit_graph(walk *, onnx_slice, const place *);
-static vonk_status visit_function(walk *, onnx_slice, const place *);
+static vonk_status visit_model(walk *, kit_slice, const place *);
+static vonk_status visit_graph(walk *, kit_slice, const place *);
+static vonk_status visit_function(walk *, kit_slice, const place *);
 
 enum { MAX_CHILDREN = 8 };
 static const struct {
   const char *name;
-  vonk_status (*visit)(walk *, onnx_slice, const place *);
+  vonk_status (*visit)(walk *, kit_slice, const place *);
   child children[MAX_CHILDREN]; /* ends with number 0 */
 } kinds[KIND_COUNT] = {
     [IS_MODEL] = {"model",
@@ -98,11 +93,10 @@ static const struct {
 
 static vonk_status fail_damaged(const walk *w, message_kind kind, const uint8_t *at,
                                 const char *why) {
-  return vonk_onnx_fail(w->err, VONK_MODEL,
-                        "'%s': is a damaged ONNX file: %s in the %s at byte %td of %zu: "
-                        "download or export it again",
-                        w->path, why, kinds[kind].name, at - w->whole.data,
-                        w->whole.size);
+  return vonk_kit_fail(w->err, VONK_MODEL,
+                       "'%s': is a damaged ONNX file: %s in the %s at byte %td of %zu: "
+                       "download or export it again",
+                       w->path, why, kinds[kind].name, at - w->whole.data, w->whole.size);
 }
 
 static const child *find_child(message_kind kind, uint32_t number, size_t *index) {
@@ -116,7 +110,7 @@ static const child *find_child(message_kind kind, uint32_t number, size_t *index
   return NULL;
 }
 
-static vonk_status walk_message(walk *w, message_kind kind, onnx_slice bytes,
+static vonk_status walk_message(walk *w, message_kind kind, kit_slice bytes,
                                 const place *here) {
   if (here->depth > MAX_DEPTH) {
     return fail_damaged(w, kind, bytes.data, "more than 100 levels of nesting");
@@ -125,14 +119,14 @@ static vonk_status walk_message(walk *w, message_kind kind, onnx_slice bytes,
     VONK_TRY(kinds[kind].visit(w, bytes, here));
   }
   unsigned seen = 0;
-  onnx_field field;
-  onnx_slice rest = bytes;
+  kit_field field;
+  kit_slice rest = bytes;
   const uint8_t *at = rest.data;
   int found;
-  while ((found = vonk_wire_next(&rest, &field)) == 1) {
+  while ((found = vonk_kit_wire_next(&rest, &field)) == 1) {
     size_t index = 0;
     const child *row = find_child(kind, field.number, &index);
-    if (row != NULL && field.wire == WIRE_BYTES) {
+    if (row != NULL && field.wire == KIT_WIRE_BYTES) {
       if (row->is_single && (seen & (1u << index)) != 0) {
         return fail_damaged(w, kind, at, "a part that occurs twice");
       }
@@ -146,14 +140,10 @@ static vonk_status walk_message(walk *w, message_kind kind, onnx_slice bytes,
   return found == 0 ? VONK_OK : fail_damaged(w, kind, at, "a field that cannot be read");
 }
 
-bool vonk_onnx_slice_equals(onnx_slice slice, const char *text) {
-  return slice.size == strlen(text) && memcmp(slice.data, text, slice.size) == 0;
-}
-
-void vonk_onnx_read_pair(onnx_slice pair, onnx_slice *key, onnx_slice *value) {
-  onnx_field field;
-  while (vonk_wire_next(&pair, &field) == 1) {
-    if (field.wire == WIRE_BYTES && field.number <= 2) {
+void vonk_onnx_read_pair(kit_slice pair, kit_slice *key, kit_slice *value) {
+  kit_field field;
+  while (vonk_kit_wire_next(&pair, &field) == 1) {
+    if (field.wire == KIT_WIRE_BYTES && field.number <= 2) {
       *(field.number == 1 ? key : value) = field.bytes;
     }
   }
@@ -161,7 +151,7 @@ void vonk_onnx_read_pair(onnx_slice pair, onnx_slice *key, onnx_slice *value) {
 
 /* --- the graph and the model ------------------------------------------------------- */
 
-static vonk_status visit_function(walk *w, onnx_slice bytes, const place *here) {
+static vonk_status visit_function(walk *w, kit_slice bytes, const place *here) {
   (void)bytes;
   (void)here;
   vonk_onnx_functions_enter(w, false);
@@ -169,12 +159,12 @@ static vonk_status visit_function(walk *w, onnx_slice bytes, const place *here) 
 }
 
 /* The last field of that number that holds a message; empty if there is none. */
-static onnx_slice find_message(onnx_slice message, uint32_t number, bool *found) {
-  onnx_field field;
-  onnx_slice last = {0};
+static kit_slice find_message(kit_slice message, uint32_t number, bool *found) {
+  kit_field field;
+  kit_slice last = {0};
   *found = false;
-  while (vonk_wire_next(&message, &field) == 1) {
-    if (field.number == number && field.wire == WIRE_BYTES) {
+  while (vonk_kit_wire_next(&message, &field) == 1) {
+    if (field.number == number && field.wire == KIT_WIRE_BYTES) {
       last = field.bytes;
       *found = true;
     }
@@ -184,54 +174,53 @@ static onnx_slice find_message(onnx_slice message, uint32_t number, bool *found)
 
 /* An input or output: its name has to be text. Remembers it if it has no shape, which
  * ONNX Runtime would report as a single value's. */
-static vonk_status note_value(walk *w, onnx_slice value) {
+static vonk_status note_value(walk *w, kit_slice value) {
   bool has_name, has_type, is_tensor, has_shape;
-  onnx_slice name = find_message(value, 1, &has_name);
+  kit_slice name = find_message(value, 1, &has_name);
   if (has_name &&
-      (name.size == 0 || !vonk_onnx_is_text((const char *)name.data, name.size))) {
+      (name.size == 0 || !vonk_kit_is_text((const char *)name.data, name.size))) {
     return fail_damaged(w, IS_GRAPH, name.data,
                         "an input or output whose name is empty or no text");
   }
-  onnx_slice type = find_message(value, 2, &has_type);
-  onnx_slice tensor = find_message(type, 1, &is_tensor);
+  kit_slice type = find_message(value, 2, &has_type);
+  kit_slice tensor = find_message(type, 1, &is_tensor);
   find_message(tensor, 2, &has_shape);
   if (!has_name || has_shape || (has_type && !is_tensor)) {
     return VONK_OK;
   }
   onnx_name *shapeless;
-  VONK_TRY(vonk_onnx_new(w->arena, 1, sizeof *shapeless, &shapeless, w->err));
+  VONK_TRY(vonk_kit_new(w->arena, 1, sizeof *shapeless, &shapeless, w->err));
   shapeless->next = w->facts->shapeless;
   w->facts->shapeless = shapeless;
-  return vonk_onnx_new_text(w->arena, (const char *)name.data, name.size,
-                            &shapeless->text, w->err);
+  return vonk_kit_new_text(w->arena, (const char *)name.data, name.size, &shapeless->text,
+                           w->err);
 }
 
 /* The main graph's inputs and outputs; there has to be an output. */
-static vonk_status visit_graph(walk *w, onnx_slice bytes, const place *here) {
+static vonk_status visit_graph(walk *w, kit_slice bytes, const place *here) {
   if (here->parent != IS_MODEL) {
     return VONK_OK;
   }
   vonk_onnx_functions_enter(w, true);
-  onnx_field field;
+  kit_field field;
   size_t n_outputs = 0;
-  for (onnx_slice rest = bytes; vonk_wire_next(&rest, &field) == 1;) {
-    if (field.wire != WIRE_BYTES || (field.number != 11 && field.number != 12)) {
+  for (kit_slice rest = bytes; vonk_kit_wire_next(&rest, &field) == 1;) {
+    if (field.wire != KIT_WIRE_BYTES || (field.number != 11 && field.number != 12)) {
       continue;
     }
     n_outputs += field.number == 12;
     VONK_TRY(note_value(w, field.bytes));
   }
   if (n_outputs == 0) {
-    return vonk_onnx_fail(
-        w->err, VONK_MODEL,
-        "'%s': has no output, so there is nothing to predict: export it "
-        "again",
-        w->path);
+    return vonk_kit_fail(w->err, VONK_MODEL,
+                         "'%s': has no output, so there is nothing to predict: export it "
+                         "again",
+                         w->path);
   }
   return VONK_OK;
 }
 
-static vonk_status note_producer(walk *w, onnx_slice name, onnx_slice version) {
+static vonk_status note_producer(walk *w, kit_slice name, kit_slice version) {
   char text[256];
   int n_name = name.size > 120 ? 120 : (int)name.size;
   int n_version = version.size > 120 ? 120 : (int)version.size;
@@ -241,43 +230,43 @@ static vonk_status note_producer(walk *w, onnx_slice name, onnx_slice version) {
   int length = snprintf(text, sizeof text, "%.*s%s%.*s", n_name, (const char *)name.data,
                         n_version == 0 ? "" : " ", n_version,
                         n_version == 0 ? "" : (const char *)version.data);
-  return vonk_onnx_new_text(w->arena, text, (size_t)length, &w->facts->producer, w->err);
+  return vonk_kit_new_text(w->arena, text, (size_t)length, &w->facts->producer, w->err);
 }
 
-static vonk_status note_metadata(walk *w, onnx_slice model, uint32_t count) {
-  onnx_field field;
+static vonk_status note_metadata(walk *w, kit_slice model, uint32_t count) {
+  kit_field field;
   vonk_kv *rows = NULL;
   if (count == 0) {
     return VONK_OK;
   }
-  VONK_TRY(vonk_onnx_new(w->arena, count, sizeof *rows, &rows, w->err));
+  VONK_TRY(vonk_kit_new(w->arena, count, sizeof *rows, &rows, w->err));
   w->facts->metadata = rows;
-  while (w->facts->n_metadata < count && vonk_wire_next(&model, &field) == 1) {
-    if (field.number != 14 || field.wire != WIRE_BYTES) {
+  while (w->facts->n_metadata < count && vonk_kit_wire_next(&model, &field) == 1) {
+    if (field.number != 14 || field.wire != KIT_WIRE_BYTES) {
       continue;
     }
-    onnx_slice key = {0}, value = {0};
+    kit_slice key = {0}, value = {0};
     vonk_onnx_read_pair(field.bytes, &key, &value);
     vonk_kv *row = &rows[w->facts->n_metadata++];
-    VONK_TRY(vonk_onnx_new_text(w->arena, (const char *)key.data, key.size, &row->key,
-                                w->err));
-    VONK_TRY(vonk_onnx_new_text(w->arena, (const char *)value.data, value.size,
-                                &row->value, w->err));
+    VONK_TRY(
+        vonk_kit_new_text(w->arena, (const char *)key.data, key.size, &row->key, w->err));
+    VONK_TRY(vonk_kit_new_text(w->arena, (const char *)value.data, value.size,
+                               &row->value, w->err));
   }
   return VONK_OK;
 }
 
 /* Before the walk: what the nodes' check needs, and what the file says of itself. */
-static vonk_status visit_model(walk *w, onnx_slice bytes, const place *here) {
+static vonk_status visit_model(walk *w, kit_slice bytes, const place *here) {
   (void)here;
-  onnx_slice producer = {0}, producer_version = {0}, rest = bytes;
+  kit_slice producer = {0}, producer_version = {0}, rest = bytes;
   uint32_t n_metadata = 0;
   bool has_graph = false, has_version = false;
-  onnx_field field;
+  kit_field field;
   int found;
-  while ((found = vonk_wire_next(&rest, &field)) == 1) {
-    has_version |= field.number == 1 && field.wire == WIRE_VARINT;
-    if (field.wire != WIRE_BYTES) {
+  while ((found = vonk_kit_wire_next(&rest, &field)) == 1) {
+    has_version |= field.number == 1 && field.wire == KIT_WIRE_VARINT;
+    if (field.wire != KIT_WIRE_BYTES) {
       continue;
     }
     has_graph |= field.number == 7;
@@ -289,12 +278,12 @@ static vonk_status visit_model(walk *w, onnx_slice bytes, const place *here) {
     }
   }
   if (!has_version && !has_graph) {
-    return vonk_onnx_fail(
+    return vonk_kit_fail(
         w->err, VONK_MODEL,
         "'%s': is not an ONNX file: its first bytes are not those of one", w->path);
   }
   if (found == 0 && !has_graph) {
-    return vonk_onnx_fail(
+    return vonk_kit_fail(
         w->err, VONK_MODEL,
         "'%s': is a damaged ONNX file: it has no graph: download or export "
         "it again",
@@ -306,12 +295,12 @@ static vonk_status visit_model(walk *w, onnx_slice bytes, const place *here) {
 }
 
 vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t nbytes,
-                                  onnx_arena *arena, onnx_file_facts *out,
+                                  kit_arena *arena, onnx_file_facts *out,
                                   vonk_error *err) {
   *out = (onnx_file_facts){.n_params = 0};
   if (nbytes == 0) {
-    return vonk_onnx_fail(err, VONK_MODEL, "'%s': is empty: download or export it again",
-                          path);
+    return vonk_kit_fail(err, VONK_MODEL, "'%s': is empty: download or export it again",
+                         path);
   }
   if (nbytes >= 8 && memcmp(bytes + 4, "ORTM", 4) == 0) {
     out->is_ort_format = true;
@@ -320,7 +309,7 @@ vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t
   }
   const char *answer = vonk_onnx_what_else(bytes, nbytes < 4096 ? nbytes : 4096);
   if (answer != NULL) {
-    return vonk_onnx_fail(err, VONK_MODEL, "'%s': %s", path, answer);
+    return vonk_kit_fail(err, VONK_MODEL, "'%s': %s", path, answer);
   }
   walk w = {
       .path = path, .whole = {bytes, nbytes}, .arena = arena, .facts = out, .err = err};
@@ -334,51 +323,17 @@ vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t
   return status;
 }
 
-/* Maps a regular file whole. *out_data is NULL for an empty one. */
-static vonk_status map_file(const char *path, const uint8_t **out_data, size_t *out_size,
-                            vonk_error *err) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    return vonk_onnx_fail(err, VONK_IO, "'%s': cannot be opened: %s", path,
-                          strerror(errno));
-  }
-  struct stat facts;
-  vonk_status status = VONK_OK;
-  if (fstat(fd, &facts) != 0) {
-    status =
-        vonk_onnx_fail(err, VONK_IO, "'%s': cannot be read: %s", path, strerror(errno));
-  } else if (!S_ISREG(facts.st_mode)) {
-    status =
-        vonk_onnx_fail(err, VONK_MODEL, "'%s': is %s: give an .onnx or .ort file", path,
-                       S_ISDIR(facts.st_mode) ? "a folder" : "no regular file");
-  } else if (facts.st_size > INT_MAX) {
-    status = vonk_onnx_fail(err, VONK_MODEL,
-                            "'%s': has %" PRId64
-                            " bytes: an ONNX file has less than 2 GiB: "
-                            "save the model with external data",
-                            path, (int64_t)facts.st_size);
-  }
-  *out_size = status == VONK_OK ? (size_t)facts.st_size : 0;
-  if (status == VONK_OK && *out_size != 0) {
-    void *data = mmap(NULL, *out_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    *out_data = data;
-    if (data == MAP_FAILED) {
-      status = vonk_onnx_fail(err, VONK_IO, "'%s': cannot be mapped: %s", path,
-                              strerror(errno));
-    }
-  }
-  close(fd);
-  return status;
-}
-
-vonk_status vonk_onnx_file_check(const char *path, onnx_arena *arena,
-                                 onnx_file_facts *out, vonk_error *err) {
-  const uint8_t *data = NULL;
-  size_t size = 0;
-  VONK_TRY(map_file(path, &data, &size, err));
-  vonk_status status = vonk_onnx_bytes_check(path, data, size, arena, out, err);
-  if (data != NULL) {
-    munmap((void *)(uintptr_t)data, size);
-  }
+vonk_status vonk_onnx_file_check(const char *path, kit_arena *arena, onnx_file_facts *out,
+                                 vonk_error *err) {
+  kit_slice file;
+  VONK_TRY(vonk_kit_map(path, UINT64_MAX, "an .onnx or .ort file", &file, err));
+  vonk_status status =
+      file.size > INT_MAX
+          ? vonk_kit_fail(err, VONK_MODEL,
+                          "'%s': has %zu bytes: an ONNX file has less than 2 GiB: save "
+                          "the model with external data",
+                          path, file.size)
+          : vonk_onnx_bytes_check(path, file.data, file.size, arena, out, err);
+  vonk_kit_unmap(file);
   return status;
 }

@@ -17,43 +17,23 @@ typedef struct onnx_file_facts {
 } onnx_file_facts;
 
 /* Maps the file at path and checks it: VONK_OK if it is worth showing to ONNX Runtime. */
-vonk_status vonk_onnx_file_check(const char *path, onnx_arena *, onnx_file_facts *out,
+vonk_status vonk_onnx_file_check(const char *path, kit_arena *, onnx_file_facts *out,
                                  vonk_error *err);
 
 /* The same for bytes in memory, of a model that would lie at path (for the fuzzer, too).
  */
 vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t nbytes,
-                                  onnx_arena *, onnx_file_facts *out, vonk_error *err);
+                                  kit_arena *, onnx_file_facts *out, vonk_error *err);
 
 /* 0, 1 or 2 as vonk_plugin_v1.recognise says. */
 int32_t vonk_onnx_recognise(const char *path, const uint8_t *head, size_t n_head);
 
 /* --- what the files behind this share ---------------------------------------------- */
 
-typedef struct onnx_slice {
-  const uint8_t *data;
-  size_t size;
-} onnx_slice;
-
-/* Protobuf's encoding: a message is a row of fields. */
-enum { WIRE_VARINT = 0, WIRE_8_BYTES = 1, WIRE_BYTES = 2, WIRE_4_BYTES = 5 };
-typedef struct onnx_field {
-  uint32_t number;
-  int32_t wire;
-  uint64_t value;   /* of all but WIRE_BYTES */
-  onnx_slice bytes; /* of WIRE_BYTES: inside the message */
-} onnx_field;
-
-/* Takes the next field off the front of *rest: 1, or 0 at the end, or -1 if it is
- * damaged. */
-int vonk_wire_next(onnx_slice *rest, onnx_field *out);
-/* Takes a variable-length number off the front of *rest. */
-bool vonk_wire_number(onnx_slice *rest, uint64_t *out);
-
 /* Where a tensor's elements are, if not in the model file. */
 typedef struct onnx_external {
-  onnx_slice name;     /* of the tensor */
-  onnx_slice location; /* relative to the model's folder */
+  kit_slice name;     /* of the tensor */
+  kit_slice location; /* relative to the model's folder */
   uint64_t offset;
   uint64_t nbytes; /* that are needed from there */
 } onnx_external;
@@ -61,8 +41,8 @@ typedef struct onnx_external {
 /* What was found out about the files beside one model. Zero it to start. */
 typedef struct onnx_folder {
   const char *model_path;
-  char *resolved[2];  /* the folder of the path, and the one that the file really is in */
-  onnx_slice checked; /* the location looked at last, in the model's bytes */
+  char *resolved[2]; /* the folder of the path, and the one that the file really is in */
+  kit_slice checked; /* the location looked at last, in the model's bytes */
   uint64_t checked_size;
 } onnx_folder;
 vonk_status vonk_onnx_external_check(onnx_folder *, const onnx_external *,

@@ -9,23 +9,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "kit/kit.h"
 #include "ort_api.h"
-#include "vonk/plugin.h"
-
-#define VONK_TRY(call)                    \
-  do {                                    \
-    vonk_status vonk_try_status = (call); \
-    if (vonk_try_status != VONK_OK) {     \
-      return vonk_try_status;             \
-    }                                     \
-  } while (0)
 
 /* --- errors (error.c) -------------------------------------------------------------- */
-
-/* Fills *err (which may be NULL) and returns code. Bytes that are not clean UTF-8 text,
- * as names out of a hostile file may hold, become '?'. */
-vonk_status vonk_onnx_fail(vonk_error *err, vonk_status code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 /* Turns ONNX Runtime's status, which it releases, into ours: VONK_OK for NULL, else its
  * message, without source file names, behind "<what>: ". */
@@ -33,30 +20,6 @@ typedef struct onnx_runtime onnx_runtime;
 vonk_status vonk_onnx_check(const onnx_runtime *, ort_status *status, vonk_error *err,
                             const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-
-/* Whether bytes are UTF-8 text without NUL. */
-bool vonk_onnx_is_text(const char *bytes, size_t nbytes);
-/* Replaces what is not printable UTF-8. */
-void vonk_onnx_clean_text(char *text, size_t nbytes);
-
-/* --- memory (memory.c) ------------------------------------------------------------- */
-
-/* From the host; NULL if there is none. */
-void *vonk_onnx_alloc(size_t nbytes);
-void vonk_onnx_free(void *pointer);
-vonk_status vonk_onnx_fail_nomem(vonk_error *err, size_t nbytes);
-
-/* Blocks that live and go together. Zero it to start. */
-typedef struct onnx_arena {
-  struct onnx_block *blocks;
-} onnx_arena;
-/* Zeroed; *out_pointer is a pointer. */
-vonk_status vonk_onnx_new(onnx_arena *, size_t count, size_t size, void *out_pointer,
-                          vonk_error *err);
-/* A NUL-terminated copy, cleaned as in vonk_onnx_fail. */
-vonk_status vonk_onnx_new_text(onnx_arena *, const char *bytes, size_t nbytes,
-                               const char **out, vonk_error *err);
-void vonk_onnx_arena_release(onnx_arena *);
 
 /* --- runtime (runtime.c) ----------------------------------------------------------- */
 
@@ -69,10 +32,6 @@ struct onnx_runtime {
   const char *version, *path; /* of the library really loaded */
   bool has_cuda, has_rocm;    /* execution providers of this build */
 };
-
-/* The host that the plug-in was initialised by. */
-const vonk_host *vonk_onnx_host(void);
-void vonk_onnx_set_host(const vonk_host *host);
 
 /* Loads ONNX Runtime if that has not been done. */
 vonk_status vonk_onnx_runtime_get(const onnx_runtime **out, vonk_error *err);
@@ -88,13 +47,6 @@ typedef struct onnx_dtype {
 } onnx_dtype;
 const onnx_dtype *vonk_onnx_dtype_of_ort(int ort);      /* NULL: unknown */
 const onnx_dtype *vonk_onnx_dtype_of(vonk_dtype dtype); /* NULL: unknown */
-
-/* Elements of a shape, VONK_INVALID if negative or too many. */
-vonk_status vonk_onnx_count(const int64_t *shape, int32_t rank, size_t *out);
-
-/* "[n, 784]" */
-void vonk_onnx_shape_text(const int64_t *shape, int32_t rank,
-                          const char *const *dim_names, char *out, size_t capacity);
 
 /* --- models (model.c) and sessions (session.c) ------------------------------------- */
 
@@ -116,7 +68,7 @@ typedef struct onnx_name {
 
 struct vonk_plugin_model {
   const onnx_runtime *runtime;
-  onnx_arena arena; /* all texts and tables below */
+  kit_arena arena; /* all texts and tables below */
   const char *path;
   bool is_ort_format;
   int graph_optimization; /* as ONNX Runtime counts */

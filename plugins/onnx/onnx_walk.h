@@ -36,7 +36,7 @@ typedef struct place {
 
 /* A function that the file brings along. */
 typedef struct onnx_function {
-  onnx_slice domain, name;
+  kit_slice domain, name;
   uint32_t index;             /* in the order of the file */
   size_t n_nodes;             /* its own */
   size_t first_call, n_calls; /* calls of other functions, in onnx_functions.calls */
@@ -51,33 +51,32 @@ typedef struct onnx_functions {
   onnx_function *current; /* whose nodes are being walked */
   uint32_t *calls;        /* indices of the functions called */
   size_t n_calls, calls_capacity;
-  onnx_slice domains[ONNX_MAX_FUNCTION_DOMAINS];
+  kit_slice domains[ONNX_MAX_FUNCTION_DOMAINS];
   size_t n_domains;
 } onnx_functions;
 
 typedef struct walk {
   const char *path;
-  onnx_slice whole;
-  onnx_arena *arena;
+  kit_slice whole;
+  kit_arena *arena;
   onnx_file_facts *facts;
   onnx_folder folder;
   onnx_functions functions;
   vonk_error *err;
 } walk;
 
-bool vonk_onnx_slice_equals(onnx_slice slice, const char *text);
 /* Key and value of a StringStringEntryProto. */
-void vonk_onnx_read_pair(onnx_slice pair, onnx_slice *key, onnx_slice *value);
+void vonk_onnx_read_pair(kit_slice pair, kit_slice *key, kit_slice *value);
 
 /* file_tensor.c: checks one TensorProto, and counts it if it is a weight. */
-vonk_status vonk_onnx_visit_tensor(walk *, onnx_slice, const place *);
+vonk_status vonk_onnx_visit_tensor(walk *, kit_slice, const place *);
 
 /* functions.c: finds the model's functions; called before anything in it is walked. */
-vonk_status vonk_onnx_functions_find(walk *, onnx_slice model);
+vonk_status vonk_onnx_functions_find(walk *, kit_slice model);
 /* What is walked from now on belongs to the next function, or to the main graph. */
 void vonk_onnx_functions_enter(walk *, bool is_main_graph);
 /* Checks one node's domain and notes what it calls. */
-vonk_status vonk_onnx_visit_node(walk *, onnx_slice, const place *);
+vonk_status vonk_onnx_visit_node(walk *, kit_slice, const place *);
 /* Checks at the end that the calls, replaced by what they call, give a network of a sane
  * size. */
 vonk_status vonk_onnx_functions_check(walk *);

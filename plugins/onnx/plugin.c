@@ -9,10 +9,6 @@
  * over
  *
  * ort_api.h declares the entries of ONNX Runtime that are used, error.c makes messages.
- *
- * The host table that the first caller of the entry function passed is kept: the
- * functions of the plug-in are not told which host calls them, and every host is valid
- * until the process ends.
  */
 #include <string.h>
 
@@ -78,14 +74,5 @@ vonk_status vonk_plugin_init_v1(const vonk_host *host, vonk_plugin_v1 *plugin,
       .release_model = vonk_onnx_release_model,
       .shutdown = NULL,
   };
-  if (!VONK_HAS(host, watch_cancel) || !VONK_HAS(plugin, release_model)) {
-    return vonk_onnx_fail(err, VONK_ABI,
-                          "onnx: the host is of an older interface: update vonk");
-  }
-  vonk_onnx_set_host(host);
-  uint32_t nbytes =
-      plugin->struct_size < table.struct_size ? plugin->struct_size : table.struct_size;
-  memcpy(plugin, &table, nbytes);
-  plugin->struct_size = nbytes;
-  return VONK_OK;
+  return vonk_kit_init(host, &table, plugin, err);
 }

@@ -41,9 +41,9 @@ static vonk_status take_slots(uint32_t n_inputs, uint32_t n_outputs, stack_slots
   }
   size_t n = (size_t)n_inputs + n_outputs;
   size_t nbytes = n * (2 * sizeof(void *)) + n_outputs * sizeof(uint32_t);
-  char *heap = vonk_onnx_alloc(nbytes);
+  char *heap = vonk_kit_alloc(nbytes);
   if (heap == NULL) {
-    return vonk_onnx_fail_nomem(err, nbytes);
+    return vonk_kit_fail_nomem(err, nbytes);
   }
   memset(heap, 0, nbytes);
   slots->heap = heap;
@@ -62,7 +62,7 @@ static void release_slots(const ort_api *api, run_slots *slots) {
   for (uint32_t i = 0; i < slots->n_wanted; ++i) {
     api->ReleaseValue(slots->outputs[i]);
   }
-  vonk_onnx_free(slots->heap);
+  vonk_kit_free(slots->heap);
 }
 
 /* ONNX Runtime leaves a place untouched if the output is an input of the model: such an
@@ -150,7 +150,7 @@ static vonk_status call_watched(const vonk_plugin_session *session, const vonk_r
   host->watch_cancel(host->ctx, run->cancel, NULL, &watch);
   runtime->api.ReleaseRunOptions(watch.options);
   if (status != VONK_OK && atomic_load(&watch.is_asked)) {
-    status = vonk_onnx_fail(err, VONK_CANCELLED, "'%s': cancelled", session->model->path);
+    status = vonk_kit_fail(err, VONK_CANCELLED, "'%s': cancelled", session->model->path);
   }
   return status;
 }
@@ -177,13 +177,13 @@ static vonk_status check_call(const vonk_plugin_session *session, const vonk_run
                               vonk_error *err) {
   const vonk_plugin_model *model = session->model;
   if (run->n_inputs != model->info.n_inputs || run->n_outputs != model->info.n_outputs) {
-    return vonk_onnx_fail(err, VONK_INVALID,
-                          "'%s': got %u inputs and %u outputs: the model has %u and %u",
-                          model->path, run->n_inputs, run->n_outputs,
-                          model->info.n_inputs, model->info.n_outputs);
+    return vonk_kit_fail(err, VONK_INVALID,
+                         "'%s': got %u inputs and %u outputs: the model has %u and %u",
+                         model->path, run->n_inputs, run->n_outputs, model->info.n_inputs,
+                         model->info.n_outputs);
   }
   if (session->core->pid != 0 && session->core->pid != getpid()) {
-    return vonk_onnx_fail(
+    return vonk_kit_fail(
         err, VONK_FORKED,
         "'%s': the process was forked after its threads had started: open "
         "the model in the child, or use threads=1",

@@ -1,8 +1,6 @@
 /* Finding and starting ONNX Runtime.
  *
- * It is never linked. A copy already in the process, whoever loaded it, is used; else the
- * file that VONK_ONNXRUNTIME_LIBRARY names; else the one that set-up recorded. Nothing is
- * searched in the current folder or in the loader's path, for a search is code execution.
+ * It is never linked, but found as the kit's library.c explains.
  *
  * From 1.31 on ONNX Runtime sends telemetry: it opens files in the home folder and starts
  * a thread as soon as an environment exists, unless ORT_DISABLE_TELEMETRY is set by then.
@@ -23,90 +21,26 @@
 
 #include "onnx_plugin.h"
 
-#define LIBRARY_SONAME "libonnxruntime.so.1"
-#define LIBRARY_VARIABLE "VONK_ONNXRUNTIME_LIBRARY"
-#define INSTALL_HINT                                    \
-  "pip install onnxruntime, then set " LIBRARY_VARIABLE \
-  " to its capi/libonnxruntime.so.* or run vonk's set-up"
+static const kit_framework framework = {
+    .name = "ONNX Runtime",
+    .soname = "libonnxruntime.so.1",
+    .variable = "VONK_ONNXRUNTIME_LIBRARY",
+    .config_key = "onnxruntime",
+    .symbol = "OrtGetApiBase",
+    .hint =
+        "pip install onnxruntime, then set VONK_ONNXRUNTIME_LIBRARY to its "
+        "capi/libonnxruntime.so.* or run vonk's set-up",
+};
 
 static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
 static onnx_runtime the_runtime;
 static atomic_bool runtime_is_ready;
-static const vonk_host *_Atomic the_host;
-
-const vonk_host *vonk_onnx_host(void) { return atomic_load(&the_host); }
-
-void vonk_onnx_set_host(const vonk_host *host) {
-  const vonk_host *none = NULL;
-  atomic_compare_exchange_strong(&the_host, &none, host);
-}
-
-static vonk_status open_file(const char *path, const char *source, void **out,
-                             vonk_error *err) {
-  if (path[0] != '/') {
-    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
-                          "ONNX Runtime: %s says '%s': give an absolute path", source,
-                          path);
-  }
-  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (library == NULL) {
-    const char *why = dlerror();
-    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
-                          "ONNX Runtime: %s says '%s': %s: " INSTALL_HINT, source, path,
-                          why == NULL ? "cannot be loaded" : why);
-  }
-  if (dlsym(library, "OrtGetApiBase") == NULL) {
-    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
-                          "ONNX Runtime: %s says '%s': is no ONNX Runtime, it has no "
-                          "OrtGetApiBase: " INSTALL_HINT,
-                          source, path);
-  }
-  *out = library;
-  return VONK_OK;
-}
-
-static vonk_status find_library(void **out, vonk_error *err) {
-  *out = dlopen(LIBRARY_SONAME, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE | RTLD_NOLOAD);
-  if (*out != NULL) {
-    return VONK_OK;
-  }
-  const char *path = getenv(LIBRARY_VARIABLE);
-  if (path != NULL && path[0] != '\0') {
-    return open_file(path, LIBRARY_VARIABLE, out, err);
-  }
-  const vonk_host *host = vonk_onnx_host();
-  path = host->config(host->ctx, "onnxruntime");
-  if (path != NULL && path[0] != '\0') {
-    return open_file(path, "set-up's record 'onnxruntime'", out, err);
-  }
-  return vonk_onnx_fail(
-      err, VONK_UNSUPPORTED,
-      "ONNX Runtime: not found: no " LIBRARY_SONAME
-      " is loaded in this process, " LIBRARY_VARIABLE
-      " is not set, and set-up recorded no 'onnxruntime': " INSTALL_HINT);
-}
-
-/* The path of the library that holds `symbol`. */
-static const char *path_of(void *symbol) {
-  Dl_info where;
-  if (dladdr(symbol, &where) == 0 || where.dli_fname == NULL) {
-    return LIBRARY_SONAME;
-  }
-  char *path = realpath(where.dli_fname, NULL); /* kept for ever */
-  return path != NULL ? path : where.dli_fname;
-}
 
 static vonk_status take_api(void *library, onnx_runtime *runtime, vonk_error *err) {
-  void *symbol = dlsym(library, "OrtGetApiBase");
-  if (symbol == NULL) {
-    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
-                          "ONNX Runtime: the " LIBRARY_SONAME
-                          " in this process has no OrtGetApiBase: " INSTALL_HINT);
-  }
+  void *symbol = dlsym(library, framework.symbol);
   const ort_api_base *(*get_base)(void);
   memcpy(&get_base, &symbol, sizeof symbol);
   const ort_api_base *base = get_base();
-  runtime->path = path_of(symbol);
   runtime->version = base->version();
   /* Asking a library for a version it lacks makes it print, so old ones are told by
    * number. */
@@ -116,9 +50,9 @@ static vonk_status take_api(void *library, onnx_runtime *runtime, vonk_error *er
   bool is_new = major > 1 || (major == 1 && minor >= VONK_ORT_API_VERSION);
   const ort_entry *table = is_new ? base->get_api(VONK_ORT_API_VERSION) : NULL;
   if (table == NULL) {
-    return vonk_onnx_fail(err, VONK_UNSUPPORTED,
-                          "ONNX Runtime: '%s' is version %s: vonk needs %s or newer",
-                          runtime->path, runtime->version, VONK_ORT_OLDEST);
+    return vonk_kit_fail(err, VONK_UNSUPPORTED,
+                         "ONNX Runtime: '%s' is version %s: vonk needs %s or newer",
+                         runtime->path, runtime->version, VONK_ORT_OLDEST);
   }
   vonk_ort_api_take(table, &runtime->api);
   return VONK_OK;
@@ -139,7 +73,7 @@ static vonk_status read_providers(onnx_runtime *runtime, vonk_error *err) {
 
 static vonk_status start(onnx_runtime *runtime, vonk_error *err) {
   void *library;
-  VONK_TRY(find_library(&library, err));
+  VONK_TRY(vonk_kit_framework_load(&framework, &library, &runtime->path, err));
   VONK_TRY(take_api(library, runtime, err));
   /* A user's own choice stands. setenv is not safe against other threads' getenv; there
    * is no other way, and this happens once. */

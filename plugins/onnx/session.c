@@ -74,7 +74,7 @@ static vonk_status find_device(const onnx_runtime *runtime, vonk_device device,
       continue;
     }
     if (!*(const bool *)((const char *)runtime + row->is_there)) {
-      return vonk_onnx_fail(
+      return vonk_kit_fail(
           err, VONK_DEVICE,
           "device '%s:%d': ONNX Runtime %s at '%s' was built without %s: "
           "install %s and point vonk to it, or use device='cpu'",
@@ -84,9 +84,9 @@ static vonk_status find_device(const onnx_runtime *runtime, vonk_device device,
     *out = row;
     return VONK_OK;
   }
-  return vonk_onnx_fail(err, VONK_DEVICE,
-                        "device %d:%d: the ONNX plug-in runs on cpu, cuda and rocm only",
-                        device.kind, device.index);
+  return vonk_kit_fail(err, VONK_DEVICE,
+                       "device %d:%d: the ONNX plug-in runs on cpu, cuda and rocm only",
+                       device.kind, device.index);
 }
 
 static vonk_status append_device(const onnx_runtime *runtime, vonk_device device,
@@ -171,9 +171,9 @@ vonk_status vonk_onnx_core_create(const vonk_plugin_model *model, vonk_device de
                                   uint32_t threads, onnx_core **out, vonk_error *err) {
   const device_kind *kind;
   VONK_TRY(find_device(model->runtime, device, &kind, err));
-  onnx_core *core = vonk_onnx_alloc(sizeof *core);
+  onnx_core *core = vonk_kit_alloc(sizeof *core);
   if (core == NULL) {
-    return vonk_onnx_fail_nomem(err, sizeof *core);
+    return vonk_kit_fail_nomem(err, sizeof *core);
   }
   *core = (onnx_core){.device = device, .threads = threads};
   atomic_init(&core->references, 1);
@@ -207,7 +207,7 @@ void vonk_onnx_core_release(onnx_core *core) {
   if (core->device_memory != NULL) {
     runtime->api.ReleaseMemoryInfo(core->device_memory);
   }
-  vonk_onnx_free(core);
+  vonk_kit_free(core);
 }
 
 static bool is_fit(const onnx_core *core, vonk_device device, uint32_t threads) {
@@ -240,17 +240,17 @@ vonk_status vonk_onnx_create_session(vonk_plugin_model *model, vonk_device devic
                                      uint32_t threads, vonk_plugin_session **out,
                                      vonk_error *err) {
   if (threads < 1 || threads > 1024) {
-    return vonk_onnx_fail(err, VONK_INVALID, "threads=%u: 1 to 1024 are possible",
-                          threads);
+    return vonk_kit_fail(err, VONK_INVALID, "threads=%u: 1 to 1024 are possible",
+                         threads);
   }
-  vonk_plugin_session *session = vonk_onnx_alloc(sizeof *session);
+  vonk_plugin_session *session = vonk_kit_alloc(sizeof *session);
   if (session == NULL) {
-    return vonk_onnx_fail_nomem(err, sizeof *session);
+    return vonk_kit_fail_nomem(err, sizeof *session);
   }
   session->model = model;
   vonk_status status = take_core(model, device, threads, &session->core, err);
   if (status != VONK_OK) {
-    vonk_onnx_free(session);
+    vonk_kit_free(session);
     return status;
   }
   *out = session;
@@ -260,6 +260,6 @@ vonk_status vonk_onnx_create_session(vonk_plugin_model *model, vonk_device devic
 void vonk_onnx_release_session(vonk_plugin_session *session) {
   if (session != NULL) {
     vonk_onnx_core_release(session->core);
-    vonk_onnx_free(session);
+    vonk_kit_free(session);
   }
 }

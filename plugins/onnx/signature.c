@@ -17,7 +17,7 @@ typedef struct io_side {
 static vonk_status take_text(vonk_plugin_model *model, char *text, const char **out,
                              vonk_error *err) {
   vonk_status status =
-      vonk_onnx_new_text(&model->arena, text, text == NULL ? 0 : strlen(text), out, err);
+      vonk_kit_new_text(&model->arena, text, text == NULL ? 0 : strlen(text), out, err);
   ort_status *ignored =
       model->runtime->api.AllocatorFree(model->runtime->allocator, text);
   model->runtime->api.ReleaseStatus(ignored);
@@ -40,15 +40,14 @@ static vonk_status read_dims(vonk_plugin_model *model, const ort_tensor_info *in
   VONK_TRY(vonk_onnx_check(model->runtime, api->GetDimensionsCount(info, &rank), err,
                            "'%s'", io->name));
   if (rank > VONK_MAX_RANK) {
-    return vonk_onnx_fail(
-        err, VONK_UNSUPPORTED,
-        "'%s': tensor '%s': has %zu dimensions: at most %d are possible", model->path,
-        io->name, rank, VONK_MAX_RANK);
+    return vonk_kit_fail(err, VONK_UNSUPPORTED,
+                         "'%s': tensor '%s': has %zu dimensions: at most %d are possible",
+                         model->path, io->name, rank, VONK_MAX_RANK);
   }
   int64_t *shape;
   const char *symbols[VONK_MAX_RANK] = {0}, **names;
-  VONK_TRY(vonk_onnx_new(&model->arena, rank + 1, sizeof *shape, &shape, err));
-  VONK_TRY(vonk_onnx_new(&model->arena, rank + 1, sizeof *names, &names, err));
+  VONK_TRY(vonk_kit_new(&model->arena, rank + 1, sizeof *shape, &shape, err));
+  VONK_TRY(vonk_kit_new(&model->arena, rank + 1, sizeof *names, &names, err));
   VONK_TRY(vonk_onnx_check(model->runtime, api->GetDimensions(info, shape, rank), err,
                            "'%s'", io->name));
   VONK_TRY(vonk_onnx_check(model->runtime,
@@ -57,8 +56,8 @@ static vonk_status read_dims(vonk_plugin_model *model, const ort_tensor_info *in
   for (size_t i = 0; i < rank; ++i) {
     shape[i] = shape[i] < 0 ? -1 : shape[i];
     if (shape[i] < 0 && symbols[i] != NULL && symbols[i][0] != '\0') {
-      VONK_TRY(vonk_onnx_new_text(&model->arena, symbols[i], strlen(symbols[i]),
-                                  &names[i], err));
+      VONK_TRY(vonk_kit_new_text(&model->arena, symbols[i], strlen(symbols[i]), &names[i],
+                                 err));
     }
   }
   io->rank = rank == 0 && is_shapeless(model, io->name) ? -1 : (int32_t)rank;
@@ -86,7 +85,7 @@ static vonk_status read_type(vonk_plugin_model *model, const char *kind,
   VONK_TRY(vonk_onnx_check(model->runtime, api->CastTypeInfoToTensorInfo(info, &tensor),
                            err, "'%s'", io->name));
   if (type != ORT_TYPE_TENSOR || tensor == NULL) {
-    return vonk_onnx_fail(
+    return vonk_kit_fail(
         err, VONK_UNSUPPORTED,
         "'%s': %s '%s': is %s: vonk has tensors only: export the model with "
         "tensors there (skl2onnx: options={'zipmap': False})",
@@ -96,7 +95,7 @@ static vonk_status read_type(vonk_plugin_model *model, const char *kind,
                            err, "'%s'", io->name));
   const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(ort_dtype);
   if (dtype == NULL || dtype->dtype == 0) {
-    return vonk_onnx_fail(
+    return vonk_kit_fail(
         err, VONK_UNSUPPORTED,
         "'%s': %s '%s': is a tensor of %s: vonk has none such: put a Cast "
         "there",
@@ -132,26 +131,26 @@ static vonk_status read_side(vonk_plugin_model *model, ort_session *session,
   VONK_TRY(vonk_onnx_check(model->runtime, side->count(session, &count), err, "'%s'",
                            model->path));
   if (count > UINT32_MAX) {
-    return vonk_onnx_fail(err, VONK_MODEL, "'%s': has too many %ss", model->path,
-                          side->kind);
+    return vonk_kit_fail(err, VONK_MODEL, "'%s': has too many %ss", model->path,
+                         side->kind);
   }
   vonk_io *rows;
   uint32_t n_rows = 0;
-  VONK_TRY(vonk_onnx_new(&model->arena, count + 1, sizeof *rows, &rows, err));
+  VONK_TRY(vonk_kit_new(&model->arena, count + 1, sizeof *rows, &rows, err));
   vonk_error why = {.struct_size = (uint32_t)sizeof why};
   for (size_t i = 0; i < count; ++i) {
     vonk_status status = read_one(model, session, side, i, &rows[n_rows], &why);
     if (status == VONK_OK) {
       ++n_rows;
     } else if (status != VONK_UNSUPPORTED || !side->may_hide) {
-      return vonk_onnx_fail(err, status, "%s", why.message);
+      return vonk_kit_fail(err, status, "%s", why.message);
     } else {
-      const vonk_host *host = vonk_onnx_host();
+      const vonk_host *host = vonk_kit_host();
       host->log(host->ctx, VONK_LOG_WARNING, "onnx", why.message);
     }
   }
   if (side->may_hide && n_rows == 0) {
-    return vonk_onnx_fail(err, VONK_UNSUPPORTED, "%s", why.message);
+    return vonk_kit_fail(err, VONK_UNSUPPORTED, "%s", why.message);
   }
   *out = rows;
   *out_count = n_rows;
@@ -178,7 +177,7 @@ static vonk_status read_metadata(vonk_plugin_model *model, const ort_metadata *m
                            err, "'%s'", model->path));
   vonk_kv *rows = NULL;
   vonk_status status =
-      vonk_onnx_new(&model->arena, (size_t)n_keys + 1, sizeof *rows, &rows, err);
+      vonk_kit_new(&model->arena, (size_t)n_keys + 1, sizeof *rows, &rows, err);
   for (int64_t i = 0; i < n_keys; ++i) {
     char *value = NULL;
     if (status == VONK_OK) {
@@ -192,7 +191,7 @@ static vonk_status read_metadata(vonk_plugin_model *model, const ort_metadata *m
     }
     if (status == VONK_OK) {
       status =
-          vonk_onnx_new_text(&model->arena, keys[i], strlen(keys[i]), &rows[i].key, err);
+          vonk_kit_new_text(&model->arena, keys[i], strlen(keys[i]), &rows[i].key, err);
     }
     api->ReleaseStatus(api->AllocatorFree(runtime->allocator, keys[i]));
   }

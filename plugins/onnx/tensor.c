@@ -46,85 +46,6 @@ const onnx_dtype *vonk_onnx_dtype_of(vonk_dtype dtype) {
   return NULL;
 }
 
-vonk_status vonk_onnx_count(const int64_t *shape, int32_t rank, size_t *out) {
-  size_t count = 1;
-  bool is_empty = false;
-  for (int32_t i = 0; i < rank; ++i) {
-    is_empty |= shape[i] == 0;
-    if (shape[i] < 0 ||
-        (shape[i] != 0 && __builtin_mul_overflow(count, (uint64_t)shape[i], &count))) {
-      return VONK_INVALID;
-    }
-  }
-  *out = is_empty ? 0 : count;
-  return VONK_OK;
-}
-
-void vonk_onnx_shape_text(const int64_t *shape, int32_t rank,
-                          const char *const *dim_names, char *out, size_t capacity) {
-  size_t used = (size_t)snprintf(out, capacity, "[");
-  for (int32_t i = 0; i < rank && used < capacity; ++i) {
-    const char *comma = i == 0 ? "" : ", ";
-    const char *name = dim_names != NULL && dim_names[i] != NULL ? dim_names[i] : "?";
-    bool is_number = shape[i] >= 0 || dim_names == NULL;
-    int more = is_number
-                   ? snprintf(out + used, capacity - used, "%s%" PRId64, comma, shape[i])
-                   : snprintf(out + used, capacity - used, "%s%.40s", comma, name);
-    used += more > 0 ? (size_t)more : 0;
-  }
-  if (used + 1 < capacity) {
-    memcpy(out + used, "]", 2);
-  }
-}
-
-/* A place of another shape than the model yields is VONK_BACKEND, as the interface says. */
-static vonk_status fail_shape(const vonk_tensor *tensor, const vonk_io *io,
-                              const char *kind, vonk_error *err) {
-  char found[256], expected[256];
-  vonk_onnx_shape_text(tensor->shape, tensor->rank, NULL, found, sizeof found);
-  vonk_onnx_shape_text(io->shape, io->rank, io->dim_names, expected, sizeof expected);
-  vonk_status code = strcmp(kind, "output") == 0 ? VONK_BACKEND : VONK_INVALID;
-  return vonk_onnx_fail(err, code, "%s '%s': has shape %s: the model wants %s", kind,
-                        io->name, found, expected);
-}
-
-/* Checks the host's tensor against the model's, and counts its elements. */
-static vonk_status check_tensor(const vonk_tensor *tensor, const vonk_io *io,
-                                const char *kind, size_t *out_count, vonk_error *err) {
-  const onnx_dtype *found = vonk_onnx_dtype_of(tensor->dtype);
-  const onnx_dtype *expected = vonk_onnx_dtype_of(io->dtype);
-  if (found != expected || found == NULL) {
-    return vonk_onnx_fail(err, VONK_INVALID, "%s '%s': is %s: the model wants %s", kind,
-                          io->name, found == NULL ? "of an unknown dtype" : found->name,
-                          expected == NULL ? "something else" : expected->name);
-  }
-  if (tensor->rank < 0 || tensor->rank > VONK_MAX_RANK) {
-    return vonk_onnx_fail(err, VONK_INVALID,
-                          "%s '%s': has rank %" PRId32 ": 0 to %d are possible", kind,
-                          io->name, tensor->rank, VONK_MAX_RANK);
-  }
-  bool fits = io->rank < 0 || io->rank == tensor->rank;
-  for (int32_t i = 0; fits && i < io->rank; ++i) {
-    fits = io->shape[i] < 0 || io->shape[i] == tensor->shape[i];
-  }
-  size_t count = 0, nbits = 0;
-  if (!fits || vonk_onnx_count(tensor->shape, tensor->rank, &count) != VONK_OK) {
-    return fail_shape(tensor, io, kind, err);
-  }
-  bool is_fixed = found->bits != 0;
-  if ((is_fixed && (__builtin_mul_overflow(count, found->bits, &nbits) ||
-                    nbits / 8 > tensor->nbytes)) ||
-      (count != 0 && is_fixed && tensor->data == NULL) ||
-      (count != 0 && !is_fixed && tensor->offsets == NULL)) {
-    return vonk_onnx_fail(err, VONK_INVALID,
-                          "%s '%s': has %" PRIu64
-                          " bytes: its %zu elements of %s need more",
-                          kind, io->name, tensor->nbytes, count, found->name);
-  }
-  *out_count = count;
-  return VONK_OK;
-}
-
 static vonk_status wrap(const vonk_plugin_session *session, const vonk_tensor *tensor,
                         const vonk_io *io, size_t count, ort_value **out,
                         vonk_error *err) {
@@ -135,11 +56,11 @@ static vonk_status wrap(const vonk_plugin_session *session, const vonk_tensor *t
   if (tensor->device.kind > VONK_DEVICE_CPU) {
     vonk_device device = session->core->device;
     if (tensor->device.kind != device.kind || tensor->device.index != device.index) {
-      return vonk_onnx_fail(err, VONK_INVALID,
-                            "'%s': is on device %" PRId32 ":%" PRId32
-                            ": the session is on %" PRId32 ":%" PRId32,
-                            io->name, tensor->device.kind, tensor->device.index,
-                            device.kind, device.index);
+      return vonk_kit_fail(err, VONK_INVALID,
+                           "'%s': is on device %" PRId32 ":%" PRId32
+                           ": the session is on %" PRId32 ":%" PRId32,
+                           io->name, tensor->device.kind, tensor->device.index,
+                           device.kind, device.index);
     }
     memory = session->core->device_memory;
   }
@@ -156,11 +77,6 @@ static vonk_status fill_strings(const onnx_runtime *runtime, const vonk_tensor *
                                 vonk_error *err) {
   const int32_t *offsets = tensor->offsets;
   for (size_t i = 0; i < count; ++i) {
-    if (offsets[i] < 0 || offsets[i + 1] < offsets[i] ||
-        (uint64_t)offsets[i + 1] > tensor->nbytes) {
-      return vonk_onnx_fail(err, VONK_INVALID, "input '%s': offset %zu is out of order",
-                            io->name, i);
-    }
     size_t nbytes = (size_t)(offsets[i + 1] - offsets[i]);
     char *element;
     VONK_TRY(vonk_onnx_check(
@@ -178,7 +94,7 @@ vonk_status vonk_onnx_tensor_in(const vonk_plugin_session *session,
                                 const vonk_tensor *tensor, const vonk_io *io,
                                 ort_value **out, vonk_error *err) {
   size_t count;
-  VONK_TRY(check_tensor(tensor, io, "input", &count, err));
+  VONK_TRY(vonk_kit_tensor_check(tensor, io, "input", &count, err));
   if (tensor->dtype != VONK_BYTES) {
     return wrap(session, tensor, io, count, out, err);
   }
@@ -203,11 +119,11 @@ vonk_status vonk_onnx_tensor_place(const vonk_plugin_session *session,
                                    ort_value **out, vonk_error *err) {
   size_t count;
   if (tensor->dtype == VONK_BYTES) {
-    return vonk_onnx_fail(err, VONK_INVALID,
-                          "output '%s': is of strings, which cannot be written in place",
-                          io->name);
+    return vonk_kit_fail(err, VONK_INVALID,
+                         "output '%s': is of strings, which cannot be written in place",
+                         io->name);
   }
-  VONK_TRY(check_tensor(tensor, io, "output", &count, err));
+  VONK_TRY(vonk_kit_tensor_check(tensor, io, "output", &count, err));
   return wrap(session, tensor, io, count, out, err);
 }
 
@@ -228,7 +144,7 @@ static void release_adopted(vonk_tensor *tensor) {
     runtime->api.ReleaseValue(block->value);
   }
   vonk_onnx_core_release(block->core);
-  vonk_onnx_free(block);
+  vonk_kit_free(block);
   tensor->private_data = NULL;
   tensor->release = NULL;
 }
@@ -257,9 +173,9 @@ static vonk_status read_facts(const onnx_runtime *runtime, const vonk_io *io,
                              "output '%s'", io->name);
   }
   if (status == VONK_OK && rank > VONK_MAX_RANK) {
-    status = vonk_onnx_fail(err, VONK_UNSUPPORTED,
-                            "output '%s': has %zu dimensions: at most %d are possible",
-                            io->name, rank, VONK_MAX_RANK);
+    status = vonk_kit_fail(err, VONK_UNSUPPORTED,
+                           "output '%s': has %zu dimensions: at most %d are possible",
+                           io->name, rank, VONK_MAX_RANK);
   }
   if (status == VONK_OK) {
     status = vonk_onnx_check(runtime, api->GetDimensions(info, facts->shape, rank), err,
@@ -270,24 +186,13 @@ static vonk_status read_facts(const onnx_runtime *runtime, const vonk_io *io,
   facts->dtype = vonk_onnx_dtype_of_ort(ort_dtype);
   facts->rank = (int32_t)rank;
   if (facts->dtype == NULL || facts->dtype->dtype != io->dtype ||
-      vonk_onnx_count(facts->shape, facts->rank, &facts->count) != VONK_OK ||
+      vonk_kit_count(facts->shape, facts->rank, &facts->count) != VONK_OK ||
       __builtin_mul_overflow(facts->count, facts->dtype->bits / 8, &facts->nbytes)) {
-    return vonk_onnx_fail(err, VONK_BACKEND,
-                          "output '%s': came back as something else than the model says",
-                          io->name);
+    return vonk_kit_fail(err, VONK_BACKEND,
+                         "output '%s': came back as something else than the model says",
+                         io->name);
   }
   return VONK_OK;
-}
-
-static bool is_an_inputs_memory(const vonk_run *run, const void *data, size_t nbytes) {
-  uintptr_t first = (uintptr_t)data;
-  for (uint32_t i = 0; i < run->n_inputs; ++i) {
-    uintptr_t start = (uintptr_t)run->inputs[i]->data;
-    if (start != 0 && first < start + run->inputs[i]->nbytes && start < first + nbytes) {
-      return true;
-    }
-  }
-  return false;
 }
 
 static void fill_tensor(const vonk_plugin_session *session, const value_facts *facts,
@@ -307,7 +212,7 @@ static void fill_tensor(const vonk_plugin_session *session, const value_facts *f
 static adopted *new_block(size_t nbytes) {
   adopted *block = nbytes > SIZE_MAX - sizeof(adopted)
                        ? NULL
-                       : vonk_onnx_alloc(sizeof(adopted) + nbytes);
+                       : vonk_kit_alloc(sizeof(adopted) + nbytes);
   if (block != NULL) {
     memset(block, 0, sizeof(adopted));
   }
@@ -319,9 +224,9 @@ static vonk_status copy_strings(const onnx_runtime *runtime, const vonk_io *io,
                                 const ort_value *value, size_t count, size_t nbytes,
                                 int32_t *offsets, vonk_error *err) {
   void *text = offsets + count + 1;
-  size_t *starts = vonk_onnx_alloc((count + 1) * sizeof *starts);
+  size_t *starts = vonk_kit_alloc((count + 1) * sizeof *starts);
   if (starts == NULL) {
-    return vonk_onnx_fail_nomem(err, (count + 1) * sizeof *starts);
+    return vonk_kit_fail_nomem(err, (count + 1) * sizeof *starts);
   }
   vonk_status status = VONK_OK;
   if (count != 0) {
@@ -333,7 +238,7 @@ static vonk_status copy_strings(const onnx_runtime *runtime, const vonk_io *io,
     offsets[i] = (int32_t)starts[i];
   }
   offsets[count] = (int32_t)nbytes;
-  vonk_onnx_free(starts);
+  vonk_kit_free(starts);
   return status;
 }
 
@@ -348,7 +253,7 @@ static vonk_status adopt_strings(const vonk_plugin_session *session, const vonk_
                            runtime->api.GetStringTensorDataLength(value, &nbytes), err,
                            "output '%s'", io->name));
   if (nbytes > INT32_MAX || facts->count >= INT32_MAX) {
-    return vonk_onnx_fail(
+    return vonk_kit_fail(
         err, VONK_BACKEND,
         "output '%s': has %zu bytes of text: at most %d can be returned: "
         "use a smaller batch",
@@ -356,14 +261,14 @@ static vonk_status adopt_strings(const vonk_plugin_session *session, const vonk_
   }
   adopted *block = new_block(room + nbytes);
   if (block == NULL) {
-    return vonk_onnx_fail_nomem(err, room + nbytes);
+    return vonk_kit_fail_nomem(err, room + nbytes);
   }
   int32_t *offsets = (int32_t *)(void *)block->copy;
   char *text = (char *)block->copy + room;
   vonk_status status =
       copy_strings(runtime, io, value, facts->count, nbytes, offsets, err);
   if (status != VONK_OK) {
-    vonk_onnx_free(block);
+    vonk_kit_free(block);
     return status;
   }
   fill_tensor(session, facts, block, tensor);
@@ -383,8 +288,8 @@ static vonk_status check_memory(const onnx_runtime *runtime, const vonk_io *io,
                            "output '%s'", io->name));
   runtime->api.MemoryInfoGetDeviceType(memory, &device_type);
   if (device_type != ORT_DEVICE_CPU) {
-    return vonk_onnx_fail(err, VONK_BACKEND,
-                          "output '%s': came back in the device's own memory", io->name);
+    return vonk_kit_fail(err, VONK_BACKEND,
+                         "output '%s': came back in the device's own memory", io->name);
   }
   return VONK_OK;
 }
@@ -402,10 +307,10 @@ vonk_status vonk_onnx_tensor_settle(const vonk_plugin_session *session, const vo
   value_facts facts = {0};
   VONK_TRY(read_facts(runtime, io, value, &facts, err));
   if (facts.nbytes != tensor->nbytes) {
-    return vonk_onnx_fail(err, VONK_BACKEND,
-                          "output '%s': came with %zu bytes where %" PRIu64
-                          " were expected",
-                          io->name, facts.nbytes, tensor->nbytes);
+    return vonk_kit_fail(err, VONK_BACKEND,
+                         "output '%s': came with %zu bytes where %" PRIu64
+                         " were expected",
+                         io->name, facts.nbytes, tensor->nbytes);
   }
   memcpy(tensor->data, data, facts.nbytes);
   return VONK_OK;
@@ -425,10 +330,10 @@ vonk_status vonk_onnx_tensor_adopt(const vonk_plugin_session *session,
   VONK_TRY(check_memory(runtime, io, value, err));
   VONK_TRY(vonk_onnx_check(runtime, runtime->api.GetTensorMutableData(value, &data), err,
                            "output '%s'", io->name));
-  bool must_copy = is_an_inputs_memory(run, data, facts.nbytes);
+  bool must_copy = vonk_kit_is_input_memory(run, data, facts.nbytes);
   adopted *block = new_block(must_copy ? facts.nbytes : 0);
   if (block == NULL) {
-    return vonk_onnx_fail_nomem(err, facts.nbytes);
+    return vonk_kit_fail_nomem(err, facts.nbytes);
   }
   if (must_copy) {
     memcpy(block->copy, data, facts.nbytes);

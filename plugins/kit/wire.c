@@ -1,15 +1,15 @@
 /* Protobuf's encoding, as far as a reader needs it.
  *
  * A field is a key (its number and how it is encoded) and a value: a variable-length
- * number, 4 or 8 bytes, or a length and that many bytes. Groups, an old form that ONNX
- * has never used, are refused. Nothing is copied; a slice never leaves the one it came
+ * number, 4 or 8 bytes, or a length and that many bytes. Groups, an old form that no
+ * model format uses, are refused. Nothing is copied; a slice never leaves the one it came
  * from.
  */
 #include <string.h>
 
-#include "onnx_file.h"
+#include "kit/kit.h"
 
-bool vonk_wire_number(onnx_slice *rest, uint64_t *out) {
+bool vonk_kit_wire_number(kit_slice *rest, uint64_t *out) {
   uint64_t value = 0;
   for (unsigned i = 0; i < 10 && i < rest->size; ++i) {
     uint8_t byte = rest->data[i];
@@ -27,7 +27,7 @@ bool vonk_wire_number(onnx_slice *rest, uint64_t *out) {
   return false;
 }
 
-static bool take(onnx_slice *rest, uint64_t nbytes, onnx_slice *out) {
+static bool take(kit_slice *rest, uint64_t nbytes, kit_slice *out) {
   if (nbytes > rest->size) {
     return false;
   }
@@ -38,26 +38,27 @@ static bool take(onnx_slice *rest, uint64_t nbytes, onnx_slice *out) {
   return true;
 }
 
-int vonk_wire_next(onnx_slice *rest, onnx_field *out) {
+int vonk_kit_wire_next(kit_slice *rest, kit_field *out) {
   if (rest->size == 0) {
     return 0;
   }
   uint64_t key, length;
-  *out = (onnx_field){0};
-  if (!vonk_wire_number(rest, &key) || key > UINT32_MAX || key >> 3 == 0) {
+  *out = (kit_field){0};
+  if (!vonk_kit_wire_number(rest, &key) || key > UINT32_MAX || key >> 3 == 0) {
     return -1;
   }
   out->number = (uint32_t)(key >> 3);
   out->wire = (int32_t)(key & 7);
-  onnx_slice fixed = {0};
+  kit_slice fixed = {0};
   switch (out->wire) {
-    case WIRE_VARINT:
-      return vonk_wire_number(rest, &out->value) ? 1 : -1;
-    case WIRE_BYTES:
-      return vonk_wire_number(rest, &length) && take(rest, length, &out->bytes) ? 1 : -1;
-    case WIRE_4_BYTES:
-    case WIRE_8_BYTES:
-      if (!take(rest, out->wire == WIRE_8_BYTES ? 8 : 4, &fixed)) {
+    case KIT_WIRE_VARINT:
+      return vonk_kit_wire_number(rest, &out->value) ? 1 : -1;
+    case KIT_WIRE_BYTES:
+      return vonk_kit_wire_number(rest, &length) && take(rest, length, &out->bytes) ? 1
+                                                                                    : -1;
+    case KIT_WIRE_4_BYTES:
+    case KIT_WIRE_8_BYTES:
+      if (!take(rest, out->wire == KIT_WIRE_8_BYTES ? 8 : 4, &fixed)) {
         return -1;
       }
       for (size_t i = fixed.size; i-- > 0;) {

@@ -1,0 +1,171 @@
+/* What vonk's own plug-ins share: messages, memory, finding a framework's library,
+ * checking tensors, reading protobuf. It is compiled into each plug-in, so each has its
+ * own copy of what is static here. Nothing in it knows a framework.
+ *
+ * Thread safety: every function may be called from any thread, on objects of its own.
+ */
+#ifndef VONK_KIT_H
+#define VONK_KIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vonk/plugin.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VONK_TRY(call)                    \
+  do {                                    \
+    vonk_status vonk_try_status = (call); \
+    if (vonk_try_status != VONK_OK) {     \
+      return vonk_try_status;             \
+    }                                     \
+  } while (0)
+
+/* --- errors and text (error.c) ----------------------------------------------------- */
+
+/* Fills *err (which may be NULL) and returns code. Bytes that are not clean UTF-8 text,
+ * as names out of a hostile file may hold, become '?'. */
+vonk_status vonk_kit_fail(vonk_error *err, vonk_status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same for a text that is ready, with the framework's own code (0 = none). */
+vonk_status vonk_kit_fail_text(vonk_error *err, vonk_status code, int64_t native_code,
+                               const char *text);
+
+/* Whether bytes are UTF-8 text without NUL. */
+bool vonk_kit_is_text(const char *bytes, size_t nbytes);
+/* Replaces what is not printable UTF-8. */
+void vonk_kit_clean_text(char *text, size_t nbytes);
+
+/* --- the host and its memory (memory.c) -------------------------------------------- */
+
+/* The host that the plug-in was initialised by. The first one set is kept: the functions
+ * of a plug-in are not told which host calls them, and every host is valid until the
+ * process ends. */
+const vonk_host *vonk_kit_host(void);
+void vonk_kit_set_host(const vonk_host *host);
+
+/* The end of every entry function: fills *plugin with as much of *table as it has room
+ * for, and keeps the host. VONK_ABI if the host is of an older interface. */
+vonk_status vonk_kit_init(const vonk_host *host, const vonk_plugin_v1 *table,
+                          vonk_plugin_v1 *plugin, vonk_error *err);
+
+/* From the host; NULL if there is none. */
+void *vonk_kit_alloc(size_t nbytes);
+void *vonk_kit_alloc_aligned(size_t nbytes, size_t align);
+void vonk_kit_free(void *pointer);
+vonk_status vonk_kit_fail_nomem(vonk_error *err, size_t nbytes);
+
+/* Blocks that live and go together. Zero it to start. */
+typedef struct kit_arena {
+  struct kit_block *blocks;
+} kit_arena;
+/* Zeroed; *out_pointer is a pointer. */
+vonk_status vonk_kit_new(kit_arena *, size_t count, size_t size, void *out_pointer,
+                         vonk_error *err);
+/* A NUL-terminated copy, cleaned as in vonk_kit_fail. */
+vonk_status vonk_kit_new_text(kit_arena *, const char *bytes, size_t nbytes,
+                              const char **out, vonk_error *err);
+void vonk_kit_arena_release(kit_arena *);
+
+/* Copies as much of one of our structs that grow as *out, whose struct_size says so, has
+ * room for. */
+void vonk_kit_give(void *out, uint32_t out_size, const void *ours, size_t our_size);
+
+/* --- a framework's library (library.c) --------------------------------------------- */
+
+/* How to find one. All text is static. */
+typedef struct kit_framework {
+  const char *name;       /* for people: "ONNX Runtime" */
+  const char *soname;     /* of the library with the interface: "libonnxruntime.so.1" */
+  const char *variable;   /* of the environment: "VONK_ONNXRUNTIME_LIBRARY" */
+  const char *config_key; /* of what set-up recorded: "onnxruntime" */
+  const char *symbol;     /* which the library must have */
+  const char *hint;       /* how to get it, the last part of an error */
+  /* The beginnings of the file names of all its libraries, of which two copies would end
+   * the process; ends with NULL. NULL: two copies get along. */
+  const char *const *family;
+} kit_framework;
+
+/* Finds and loads it, as library.c explains. *out is a handle for dlsym, never to be
+ * closed; *path, which lives for ever, is the file really loaded. */
+vonk_status vonk_kit_framework_load(const kit_framework *, void **out, const char **path,
+                                    vonk_error *err);
+
+/* --- files (file.c) ---------------------------------------------------------------- */
+
+typedef struct kit_slice {
+  const uint8_t *data;
+  size_t size;
+} kit_slice;
+bool vonk_kit_slice_equals(kit_slice slice, const char *text);
+
+/* Maps a regular file of at most `most` bytes whole, read-only; data is NULL for an empty
+ * one. `wanted` is what to give instead of a folder or device: "an .onnx or .ort file". */
+vonk_status vonk_kit_map(const char *path, uint64_t most, const char *wanted,
+                         kit_slice *out, vonk_error *err);
+void vonk_kit_unmap(kit_slice);
+
+/* What a file is that is no model of any kind, by its first bytes: "is a Git LFS pointer,
+ * ...: run ...". NULL if it may be one. */
+const char *vonk_kit_what_else(const uint8_t *head, size_t n_head);
+
+/* Whether path ends in extension. */
+bool vonk_kit_has_extension(const char *path, const char *extension);
+
+/* --- protobuf's encoding (wire.c) --------------------------------------------------- */
+
+/* A message is a row of fields. */
+enum {
+  KIT_WIRE_VARINT = 0,
+  KIT_WIRE_8_BYTES = 1,
+  KIT_WIRE_BYTES = 2,
+  KIT_WIRE_4_BYTES = 5
+};
+typedef struct kit_field {
+  uint32_t number;
+  int32_t wire;
+  uint64_t value;  /* of all but KIT_WIRE_BYTES */
+  kit_slice bytes; /* of KIT_WIRE_BYTES: inside the message */
+} kit_field;
+
+/* Takes the next field off the front of *rest: 1, or 0 at the end, or -1 if it is
+ * damaged. */
+int vonk_kit_wire_next(kit_slice *rest, kit_field *out);
+/* Takes a variable-length number off the front of *rest. */
+bool vonk_kit_wire_number(kit_slice *rest, uint64_t *out);
+
+/* --- tensors (tensor.c) ------------------------------------------------------------- */
+
+/* One row per element type. */
+typedef struct kit_dtype {
+  vonk_dtype dtype;
+  uint32_t bytes; /* of one element; 0 = varying */
+  const char *name;
+} kit_dtype;
+const kit_dtype *vonk_kit_dtype(vonk_dtype dtype); /* NULL: unknown */
+
+/* Elements of a shape, VONK_INVALID if negative or too many. */
+vonk_status vonk_kit_count(const int64_t *shape, int32_t rank, size_t *out);
+
+/* "[n, 784]" */
+void vonk_kit_shape_text(const int64_t *shape, int32_t rank, const char *const *dim_names,
+                         char *out, size_t capacity);
+
+/* Checks the host's tensor ("input" or "output", as kind says) against what the model
+ * says: dtype, rank, shape, room, and the order of a string tensor's offsets. Counts its
+ * elements. */
+vonk_status vonk_kit_tensor_check(const vonk_tensor *tensor, const vonk_io *io,
+                                  const char *kind, size_t *out_count, vonk_error *err);
+
+/* Whether nbytes at data overlap with an input of the run, so that an output that is
+ * there must be copied. */
+bool vonk_kit_is_input_memory(const vonk_run *run, const void *data, size_t nbytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* VONK_KIT_H */
