@@ -165,6 +165,23 @@ vonk_status vonk_kit_tensor_check(const vonk_tensor *tensor, const vonk_io *io,
  * there must be copied. */
 bool vonk_kit_is_input_memory(const vonk_run *run, const void *data, size_t nbytes);
 
+/* --- what users say of inputs and outputs (spec.c) ----------------------------------- */
+
+/* One entry of "image:f32[-1,3,12,12],ids:i64[-1,16],label": a name, and what else was
+ * said. */
+typedef struct kit_spec {
+  const char *name;
+  vonk_dtype dtype;             /* 0: not said */
+  int32_t rank;                 /* -1: no shape was said */
+  int64_t shape[VONK_MAX_RANK]; /* -1 = free */
+} kit_spec;
+
+/* Parses the text of an option; `option` is its name, for messages. What it finds, at
+ * least one entry, no name twice, lives as long as the arena. */
+vonk_status vonk_kit_spec_parse(kit_arena *, const char *option, const char *text,
+                                const kit_spec **out, uint32_t *out_count,
+                                vonk_error *err);
+
 #ifdef __cplusplus
 }
 #endif
