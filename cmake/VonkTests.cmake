@@ -91,6 +91,26 @@ if(VONK_MOCKS)
   endforeach()
 endif()
 
+# --- a framework in several copies, for tests/kit/test_library.c -----------------------------------------------------
+# vonk_add_fake(target file soname copy): copy 0 has none of the framework's symbols.
+set(VONK_FAKE_FOLDER ${PROJECT_BINARY_DIR}/tests/kit/fake)
+function(vonk_add_fake target file soname copy)
+  get_filename_component(folder ${file} DIRECTORY)
+  get_filename_component(name ${file} NAME)
+  add_library(${target} MODULE ${PROJECT_SOURCE_DIR}/tests/kit/fake/framework.c)
+  set_target_properties(${target} PROPERTIES PREFIX "" SUFFIX "" OUTPUT_NAME ${name}
+                        LIBRARY_OUTPUT_DIRECTORY ${VONK_FAKE_FOLDER}/${folder})
+  target_compile_definitions(${target} PRIVATE FAKE_COPY=${copy})
+  target_link_options(${target} PRIVATE -Wl,-soname,${soname})
+  target_link_libraries(${target} PRIVATE vonk_shared_flags)
+endfunction()
+vonk_add_fake(fake_first first/libvonk_fake.so.1 libvonk_fake.so.1 1)
+vonk_add_fake(fake_second second/libvonk_fake.so.1 libvonk_fake.so.1 2)
+vonk_add_fake(fake_renamed renamed/libvonk_fake-0a1b.so.1 libvonk_fake.so.1 3)
+vonk_add_fake(fake_first_part first/libvonk_fake_part.so libvonk_fake_part.so 0)
+vonk_add_fake(fake_lone_part part/libvonk_fake_part.so libvonk_fake_part.so 0)
+vonk_add_fake(fake_other other/libvonk_other.so libvonk_other.so 0)
+
 # --- C tests --------------------------------------------------------------------------------------------------------
 # tests/<folder>/test_<name>.c is the test <folder>.test_<name>.
 file(GLOB VONK_C_TESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.c)
@@ -108,6 +128,9 @@ foreach(source IN LISTS VONK_C_TESTS)
   vonk_add_test(${folder}.${name} ${folder}_${name})
   if(folder STREQUAL "program")
     add_dependencies(${folder}_${name} vonk_cli)
+  elseif(folder STREQUAL "kit")
+    add_dependencies(${folder}_${name} fake_first fake_second fake_renamed fake_first_part fake_lone_part fake_other)
+    target_compile_definitions(${folder}_${name} PRIVATE VONK_FAKE_DIR="${VONK_FAKE_FOLDER}")
   elseif(folder STREQUAL "duckdb_hosts")
     add_dependencies(${folder}_${name} vonk_duckdb)
     target_include_directories(${folder}_${name} SYSTEM PRIVATE ${VONK_DUCKDB_INCLUDE_DIR})

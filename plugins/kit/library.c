@@ -10,7 +10,9 @@
  * part of the framework, or a build of it under other names. So before any file of such a
  * framework is loaded, the list of all that is loaded is searched for files of its
  * family: if there is one, then the library beside it is the only one that may be loaded,
- * and if there is none beside it, none may.
+ * and if there is none beside it, none may. "Beside it" is the folder by whose name it was
+ * loaded, or the one in which it really lies: package managers fill a folder with links.
+ * (The loader knows a file by its inode, so a file may be opened by any of its names.)
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -25,15 +27,15 @@
 
 enum { HOW = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
 
-/* The file behind a handle; lives for ever. */
-static const char *path_of(void *library, const kit_framework *framework) {
+/* The file behind a handle, by the name it was loaded by; lives as long as the library,
+ * for ever. */
+static const char *name_of(void *library, const kit_framework *framework) {
   struct link_map *map = NULL;
   if (dlinfo(library, RTLD_DI_LINKMAP, &map) != 0 || map == NULL ||
       map->l_name[0] == '\0') {
     return framework->soname;
   }
-  char *path = realpath(map->l_name, NULL);
-  return path != NULL ? path : map->l_name;
+  return map->l_name;
 }
 
 static vonk_status check_symbol(const kit_framework *framework, void *library,
@@ -41,9 +43,9 @@ static vonk_status check_symbol(const kit_framework *framework, void *library,
   if (dlsym(library, framework->symbol) != NULL) {
     return VONK_OK;
   }
-  return vonk_kit_fail(err, VONK_UNSUPPORTED, "%s: %s '%s': is no %s, it has no %s: %s",
-                       framework->name, source, path, framework->name, framework->symbol,
-                       framework->hint);
+  return vonk_kit_fail(
+      err, VONK_UNSUPPORTED, "%s: %s '%s': has no %s: it is too old, or no %s at all: %s",
+      framework->name, source, path, framework->symbol, framework->name, framework->hint);
 }
 
 /* --- what of the family is loaded ---------------------------------------------------- */
@@ -68,6 +70,18 @@ static int visit_loaded(struct dl_phdr_info *info, size_t size, void *arg) {
   return 0;
 }
 
+/* Puts the framework's library into path if it is in the folder of file. */
+static bool is_beside(const kit_framework *framework, const char *file,
+                      char path[PATH_MAX]) {
+  const char *slash = strrchr(file, '/');
+  if (file[0] != '/' || slash == NULL) {
+    return false;
+  }
+  int n =
+      snprintf(path, PATH_MAX, "%.*s/%s", (int)(slash - file), file, framework->soname);
+  return n > 0 && n < PATH_MAX && access(path, R_OK) == 0;
+}
+
 /* If a part of the framework is loaded, the file that alone may be loaded now is put
  * into path, else path is left empty. */
 static vonk_status find_sibling(const kit_framework *framework, char path[PATH_MAX],
@@ -78,12 +92,9 @@ static vonk_status find_sibling(const kit_framework *framework, char path[PATH_M
     return VONK_OK;
   }
   char real[PATH_MAX];
-  if (realpath(search.found, real) != NULL) {
-    *strrchr(real, '/') = '\0';
-    int n = snprintf(path, PATH_MAX, "%s/%s", real, framework->soname);
-    if (n > 0 && n < PATH_MAX && access(path, R_OK) == 0) {
-      return VONK_OK;
-    }
+  if (is_beside(framework, search.found, path) ||
+      (realpath(search.found, real) != NULL && is_beside(framework, real, path))) {
+    return VONK_OK;
   }
   return vonk_kit_fail(
       err, VONK_UNSUPPORTED,
@@ -95,6 +106,17 @@ static vonk_status find_sibling(const kit_framework *framework, char path[PATH_M
 
 /* --- loading ------------------------------------------------------------------------- */
 
+/* What the loader says, which begins with the path that the message has already. */
+static const char *loader_reason(const char *path) {
+  const char *why = dlerror();
+  if (why == NULL) {
+    return "cannot be loaded";
+  }
+  size_t size = strlen(path);
+  bool has_path = strncmp(why, path, size) == 0 && strncmp(why + size, ": ", 2) == 0;
+  return has_path ? why + size + 2 : why;
+}
+
 static vonk_status open_file(const kit_framework *framework, const char *path,
                              const char *source, void **out, vonk_error *err) {
   if (path[0] != '/') {
@@ -103,10 +125,12 @@ static vonk_status open_file(const kit_framework *framework, const char *path,
   }
   void *library = dlopen(path, HOW);
   if (library == NULL) {
-    const char *why = dlerror();
-    return vonk_kit_fail(err, VONK_UNSUPPORTED, "%s: %s '%s': %s: %s", framework->name,
-                         source, path, why == NULL ? "cannot be loaded" : why,
-                         framework->hint);
+    const char *why = loader_reason(path);
+    return vonk_kit_fail(
+        err, VONK_UNSUPPORTED, "%s: %s '%s': %s: %s", framework->name, source, path, why,
+        strstr(why, "static TLS") != NULL
+            ? "set GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4096, or load it earlier"
+            : framework->hint);
   }
   VONK_TRY(check_symbol(framework, library, source, path, err));
   *out = library;
@@ -117,7 +141,8 @@ static vonk_status find_and_open(const kit_framework *framework, void **out,
                                  vonk_error *err) {
   *out = dlopen(framework->soname, HOW | RTLD_NOLOAD);
   if (*out != NULL) {
-    return check_symbol(framework, *out, "in this process,", framework->soname, err);
+    return check_symbol(framework, *out, "this process has loaded",
+                        name_of(*out, framework), err);
   }
   char sibling[PATH_MAX];
   VONK_TRY(find_sibling(framework, sibling, err));
@@ -126,7 +151,7 @@ static vonk_status find_and_open(const kit_framework *framework, void **out,
                      err);
   }
   char source[128];
-  const char *path = getenv(framework->variable);
+  const char *path = secure_getenv(framework->variable);
   if (path != NULL && path[0] != '\0') {
     snprintf(source, sizeof source, "%s says", framework->variable);
     return open_file(framework, path, source, out, err);
@@ -148,7 +173,9 @@ vonk_status vonk_kit_framework_load(const kit_framework *framework, void **out,
                                     const char **path, vonk_error *err) {
   void *library;
   VONK_TRY(find_and_open(framework, &library, err));
-  *path = path_of(library, framework);
+  const char *name = name_of(library, framework);
+  const char *real = realpath(name, NULL); /* kept: *path lives for ever */
+  *path = real != NULL ? real : name;
   *out = library;
   return VONK_OK;
 }
