@@ -1,0 +1,124 @@
+/* Models: what a file or folder holds, told before anything is run. */
+#define _GNU_SOURCE
+#include <fenv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "opening.h"
+
+const vonk_kv vonk_tf_options[] = {
+    {"signature", "which signature of a SavedModel to run (default serving_default)"},
+    {"tags",
+     "which graph of a SavedModel, by its tags, comma-separated (default serve, or the "
+     "only one there is)"},
+    {"inputs",
+     "inputs of a graph without signatures, or dtypes and shapes that the model does not "
+     "say: x:f32[-1,4],ids:i64[-1,16]"},
+    {"outputs", "outputs of a graph without signatures, such as softmax,logits"},
+    {NULL, NULL},
+};
+
+static vonk_status set_option(tf_opening *opening, const vonk_kv *option,
+                              vonk_error *err) {
+  const struct {
+    const char *key;
+    const char **value;
+  } rows[] = {{"signature", &opening->signature},
+              {"tags", &opening->tags},
+              {"inputs", &opening->inputs},
+              {"outputs", &opening->outputs}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; ++i) {
+    if (strcmp(option->key, rows[i].key) == 0) {
+      *rows[i].value = option->value;
+      return VONK_OK;
+    }
+  }
+  return vonk_kit_fail(err, VONK_INVALID,
+                       "option '%.80s': the TensorFlow plug-in has signature, tags, "
+                       "inputs and outputs",
+                       option->key);
+}
+
+static vonk_status open_kind(tf_opening *opening, vonk_error *err) {
+  struct stat facts;
+  if (stat(opening->place.path, &facts) == 0 && S_ISDIR(facts.st_mode)) {
+    return vonk_tf_savedmodel_open(opening, err);
+  }
+  return vonk_kit_fail(err, VONK_MODEL, "'%s': is no TensorFlow model",
+                       opening->place.path);
+}
+
+static vonk_status fill(tf_opening *opening, const vonk_kv *options, size_t n_options,
+                        vonk_error *err) {
+  vonk_plugin_model *model = opening->model;
+  for (size_t i = 0; i < n_options; ++i) {
+    VONK_TRY(set_option(opening, &options[i], err));
+  }
+  model->info = (vonk_model_info){
+      .struct_size = (uint32_t)sizeof model->info, .n_params = -1, .weight_bytes = -1};
+  VONK_TRY(open_kind(opening, err));
+  VONK_TRY(vonk_tf_runtime_get(&model->runtime, err));
+  return vonk_tf_import(opening, err);
+}
+
+vonk_status vonk_tf_open_model(const char *path, const vonk_kv *options, size_t n_options,
+                               vonk_plugin_model **out, vonk_error *err) {
+  vonk_plugin_model *model = vonk_kit_alloc(sizeof *model);
+  if (model == NULL) {
+    return vonk_kit_fail_nomem(err, sizeof *model);
+  }
+  *model = (vonk_plugin_model){0};
+  pthread_mutex_init(&model->lock, NULL);
+  kit_arena tables = {0}; /* of the file's reader, not needed afterwards */
+  tf_opening opening = {.model = model, .place = {.path = path, .arena = &tables}};
+  vonk_status status =
+      vonk_kit_new_text(&model->arena, path, strlen(path), &model->path, err);
+  if (status == VONK_OK) {
+    fenv_t mode;
+    fegetenv(&mode);
+    status = fill(&opening, options, n_options, err);
+    fesetenv(&mode);
+  }
+  vonk_kit_unmap(opening.file);
+  vonk_kit_arena_release(&tables);
+  if (status != VONK_OK) {
+    vonk_tf_release_model(model);
+    return status;
+  }
+  *out = model;
+  return VONK_OK;
+}
+
+vonk_status vonk_tf_model_info(const vonk_plugin_model *model, vonk_model_info *out,
+                               vonk_error *err) {
+  (void)err;
+  vonk_kit_give(out, out->struct_size, &model->info, sizeof model->info);
+  return VONK_OK;
+}
+
+vonk_status vonk_tf_describe(const vonk_plugin_model *model, int32_t is_output,
+                             uint32_t index, vonk_io *out, vonk_error *err) {
+  uint32_t count = is_output ? model->info.n_outputs : model->info.n_inputs;
+  if (index >= count) {
+    return vonk_kit_fail(err, VONK_INVALID, "'%s': has %u %s: there is no number %u",
+                         model->path, count, is_output ? "outputs" : "inputs", index);
+  }
+  const vonk_io *io = is_output ? &model->outputs[index] : &model->inputs[index];
+  vonk_kit_give(out, out->struct_size, io, sizeof *io);
+  return VONK_OK;
+}
+
+void vonk_tf_release_model(vonk_plugin_model *model) {
+  if (model == NULL) {
+    return;
+  }
+  vonk_tf_core_release(model->runtime, model->core);
+  if (model->graph != NULL) {
+    model->runtime->api.DeleteGraph(model->graph);
+  }
+  pthread_mutex_destroy(&model->lock);
+  vonk_kit_arena_release(&model->arena);
+  vonk_kit_free(model);
+}

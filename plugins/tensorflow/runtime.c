@@ -1,0 +1,72 @@
+/* Finding and starting TensorFlow.
+ *
+ * It is never linked, but found as the kit's library.c explains. The one runtime is made
+ * under a lock at the first need and lives until the process ends.
+ *
+ * TensorFlow logs a line about oneDNN while it is being loaded. So the library that has
+ * its logging, which lies beside the other and is needed by it anyway, is loaded first,
+ * and told to be quiet (quiet.c).
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fenv.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tf_plugin.h"
+
+static const char *const family[] = {"libtensorflow_cc.so", "libtensorflow_framework.so",
+                                     "libtensorflow.so", NULL};
+
+static const kit_framework framework = {
+    .name = "TensorFlow",
+    .soname = "libtensorflow_cc.so.2",
+    .variable = "VONK_TENSORFLOW_LIBRARY",
+    .config_key = "tensorflow",
+    .symbol = "TF_NewSession",
+    .hint =
+        "install it with 'make setup EXTRAS=tensorflow', or pip install tensorflow-cpu "
+        "and set VONK_TENSORFLOW_LIBRARY to its libtensorflow_cc.so.2",
+    .family = family,
+};
+
+static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
+static tf_runtime the_runtime;
+static atomic_bool runtime_is_ready;
+
+static vonk_status start(tf_runtime *runtime, vonk_error *err) {
+  void *library;
+  VONK_TRY(vonk_kit_framework_load(&framework, &library, &runtime->path, err));
+  const char *missing = vonk_tf_api_take(library, &runtime->api);
+  if (missing != NULL) {
+    return vonk_kit_fail(err, VONK_UNSUPPORTED,
+                         "TensorFlow: '%s' has no %s: vonk needs TensorFlow 2.9 or newer",
+                         runtime->path, missing);
+  }
+  runtime->version = runtime->api.Version();
+  return VONK_OK;
+}
+
+vonk_status vonk_tf_runtime_get(const tf_runtime **out, vonk_error *err) {
+  if (!atomic_load_explicit(&runtime_is_ready, memory_order_acquire)) {
+    vonk_status status = VONK_OK;
+    pthread_mutex_lock(&runtime_lock);
+    if (!atomic_load_explicit(&runtime_is_ready, memory_order_relaxed)) {
+      fenv_t mode;
+      fegetenv(&mode);
+      tf_runtime fresh = {0};
+      status = start(&fresh, err);
+      fesetenv(&mode);
+      if (status == VONK_OK) {
+        the_runtime = fresh;
+        atomic_store_explicit(&runtime_is_ready, true, memory_order_release);
+      }
+    }
+    pthread_mutex_unlock(&runtime_lock);
+    VONK_TRY(status);
+  }
+  *out = &the_runtime;
+  return VONK_OK;
+}

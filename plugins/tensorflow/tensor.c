@@ -1,0 +1,240 @@
+/* Tensors between the host and TensorFlow. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tf_plugin.h"
+
+static const tf_dtype dtypes[] = {
+    {1, VONK_F32, 32, true, "float32"},
+    {2, VONK_F64, 64, true, "float64"},
+    {3, VONK_I32, 32, false, "int32"},
+    {4, VONK_U8, 8, false, "uint8"},
+    {5, VONK_I16, 16, false, "int16"},
+    {6, VONK_I8, 8, true, "int8"},
+    {7, VONK_BYTES, 0, false, "string"},
+    {8, 0, 64, true, "complex64"},
+    {9, VONK_I64, 64, false, "int64"},
+    {10, VONK_BOOL8, 8, false, "bool"},
+    {11, 0, 8, true, "qint8"},
+    {12, 0, 8, true, "quint8"},
+    {13, 0, 32, true, "qint32"},
+    {14, VONK_BF16, 16, true, "bfloat16"},
+    {15, 0, 16, true, "qint16"},
+    {16, 0, 16, true, "quint16"},
+    {17, VONK_U16, 16, false, "uint16"},
+    {18, 0, 128, true, "complex128"},
+    {19, VONK_F16, 16, true, "float16"},
+    {20, 0, 0, false, "resource"},
+    {21, 0, 0, false, "variant"},
+    {22, VONK_U32, 32, false, "uint32"},
+    {23, VONK_U64, 64, false, "uint64"},
+    {24, 0, 8, true, "float8_e5m2"},
+    {25, 0, 8, true, "float8_e4m3fn"},
+    {26, 0, 8, true, "float8_e4m3fnuz"},
+    {27, 0, 8, true, "float8_e4m3b11fnuz"},
+    {28, 0, 8, true, "float8_e5m2fnuz"},
+    {29, 0, 8, true, "int4"},
+    {30, 0, 8, true, "uint4"},
+    {31, 0, 8, true, "int2"},
+    {32, 0, 8, true, "uint2"},
+};
+
+const tf_dtype *vonk_tf_dtype(uint64_t tf) {
+  return tf >= 1 && tf <= sizeof dtypes / sizeof dtypes[0] ? &dtypes[tf - 1] : NULL;
+}
+
+const tf_dtype *vonk_tf_dtype_of(vonk_dtype dtype) {
+  for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; ++i) {
+    if (dtypes[i].dtype == dtype && dtype != 0) {
+      return &dtypes[i];
+    }
+  }
+  return NULL;
+}
+
+/* --- in ---------------------------------------------------------------------------- */
+
+/* The memory is the host's, or of strings whose views need no release. */
+static void keep(void *data, size_t nbytes, void *arg) {
+  (void)data;
+  (void)nbytes;
+  (void)arg;
+}
+
+/* Views of the host's bytes, which outlive the run. */
+static tf_tensor *view_strings(const tf_api *api, const vonk_tensor *tensor,
+                               size_t count) {
+  tf_tensor *value = api->AllocateTensor(TF_TYPE_STRING, tensor->shape, tensor->rank,
+                                         count * sizeof(tf_string));
+  tf_string *elements = value == NULL || count == 0 ? NULL : api->TensorData(value);
+  for (size_t i = 0; elements != NULL && i < count; ++i) {
+    const int32_t *offsets = tensor->offsets;
+    api->StringInit(&elements[i]);
+    api->StringAssignView(
+        &elements[i], tensor->data == NULL ? "" : (const char *)tensor->data + offsets[i],
+        (size_t)(offsets[i + 1] - offsets[i]));
+  }
+  return value;
+}
+
+vonk_status vonk_tf_tensor_in(const tf_runtime *runtime, const vonk_tensor *tensor,
+                              const vonk_io *io, const tf_dtype *dtype, tf_tensor **out,
+                              vonk_error *err) {
+  static max_align_t nothing; /* an address even for no element */
+  size_t count;
+  VONK_TRY(vonk_kit_tensor_check(tensor, io, "input", &count, err));
+  tf_tensor *value;
+  if (tensor->dtype == VONK_BYTES) {
+    value = view_strings(&runtime->api, tensor, count);
+  } else {
+    value = runtime->api.NewTensor(dtype->tf, tensor->shape, tensor->rank,
+                                   count == 0 ? (void *)&nothing : tensor->data,
+                                   count * (dtype->bits / 8), keep, NULL);
+  }
+  if (value == NULL) {
+    return vonk_kit_fail(err, VONK_NOMEM, "input '%s': TensorFlow could not take it",
+                         io->name);
+  }
+  *out = value;
+  return VONK_OK;
+}
+
+/* --- out --------------------------------------------------------------------------- */
+
+/* private_data of an adopted tensor. */
+typedef struct adopted {
+  tf_tensor *value; /* NULL if the elements follow in `copy` */
+  void (*delete_tensor)(tf_tensor *);
+  int64_t shape[VONK_MAX_RANK];
+  max_align_t copy[];
+} adopted;
+
+static void release_adopted(vonk_tensor *tensor) {
+  adopted *block = tensor->private_data;
+  if (block->value != NULL) {
+    block->delete_tensor(block->value);
+  }
+  vonk_kit_free(block);
+  tensor->private_data = NULL;
+  tensor->release = NULL;
+}
+
+/* What TensorFlow says of a tensor. */
+typedef struct tensor_facts {
+  int32_t rank;
+  int64_t shape[VONK_MAX_RANK];
+  size_t count, nbytes;
+} tensor_facts;
+
+static vonk_status read_facts(const tf_api *api, const vonk_io *io,
+                              const tf_tensor *value, tensor_facts *facts,
+                              vonk_error *err) {
+  int rank = api->NumDims(value);
+  const tf_dtype *dtype = vonk_tf_dtype((uint64_t)api->TensorType(value));
+  if (rank > VONK_MAX_RANK || dtype == NULL || dtype->dtype != io->dtype) {
+    return vonk_kit_fail(err, VONK_BACKEND,
+                         "output '%s': came back as %s with %d dimensions, which is "
+                         "something else than the model says",
+                         io->name, dtype == NULL ? "unknown dtype" : dtype->name, rank);
+  }
+  facts->rank = rank;
+  for (int i = 0; i < rank; ++i) {
+    facts->shape[i] = api->Dim(value, i);
+  }
+  facts->nbytes = api->TensorByteSize(value);
+  return vonk_kit_count(facts->shape, rank, &facts->count);
+}
+
+/* A block of its own with room for nbytes of elements; NULL: out of memory. */
+static adopted *new_block(size_t nbytes) {
+  adopted *block = nbytes > SIZE_MAX - sizeof(adopted)
+                       ? NULL
+                       : vonk_kit_alloc(sizeof(adopted) + nbytes);
+  if (block != NULL) {
+    memset(block, 0, sizeof(adopted));
+  }
+  return block;
+}
+
+static void fill_tensor(const vonk_io *io, const tensor_facts *facts, adopted *block,
+                        vonk_tensor *tensor) {
+  memcpy(block->shape, facts->shape, sizeof block->shape);
+  tensor->flags = VONK_READONLY; /* it may be a constant of the model itself */
+  tensor->dtype = io->dtype;
+  tensor->rank = facts->rank;
+  tensor->shape = block->shape;
+  tensor->device = (vonk_device){VONK_DEVICE_CPU, 0};
+  tensor->private_data = block;
+  tensor->release = release_adopted;
+}
+
+/* Copies the strings: their bytes stand behind the int32 offsets, of which there is one
+ * more than strings. */
+static vonk_status adopt_strings(const tf_api *api, const vonk_io *io,
+                                 const tensor_facts *facts, tf_tensor *value,
+                                 vonk_tensor *tensor, vonk_error *err) {
+  const tf_string *elements = api->TensorData(value);
+  size_t nbytes = 0, room = (facts->count + 1) * sizeof(int32_t);
+  for (size_t i = 0; i < facts->count; ++i) {
+    nbytes += api->StringGetSize(&elements[i]);
+  }
+  if (nbytes > INT32_MAX || facts->count >= INT32_MAX) {
+    return vonk_kit_fail(err, VONK_BACKEND,
+                         "output '%s': has %zu bytes of text: at most %d can be "
+                         "returned: use a smaller batch",
+                         io->name, nbytes, INT32_MAX);
+  }
+  adopted *block = new_block(room + nbytes);
+  if (block == NULL) {
+    return vonk_kit_fail_nomem(err, room + nbytes);
+  }
+  int32_t *offsets = (int32_t *)(void *)block->copy;
+  char *text = (char *)block->copy + room;
+  size_t used = 0;
+  for (size_t i = 0; i < facts->count; ++i) {
+    size_t length = api->StringGetSize(&elements[i]);
+    offsets[i] = (int32_t)used;
+    if (length != 0) {
+      memcpy(text + used, api->StringGetDataPointer(&elements[i]), length);
+    }
+    used += length;
+  }
+  offsets[facts->count] = (int32_t)used;
+  fill_tensor(io, facts, block, tensor);
+  tensor->data = facts->count == 0 ? NULL : text;
+  tensor->offsets = offsets;
+  tensor->nbytes = nbytes;
+  api->DeleteTensor(value);
+  return VONK_OK;
+}
+
+vonk_status vonk_tf_tensor_adopt(const tf_runtime *runtime, const vonk_run *run,
+                                 const vonk_io *io, tf_tensor *value, vonk_tensor *tensor,
+                                 vonk_error *err) {
+  const tf_api *api = &runtime->api;
+  tensor_facts facts = {0};
+  VONK_TRY(read_facts(api, io, value, &facts, err));
+  if (io->dtype == VONK_BYTES) {
+    return adopt_strings(api, io, &facts, value, tensor, err);
+  }
+  void *data = api->TensorData(value);
+  bool must_copy = vonk_kit_is_input_memory(run, data, facts.nbytes);
+  adopted *block = new_block(must_copy ? facts.nbytes : 0);
+  if (block == NULL) {
+    return vonk_kit_fail_nomem(err, facts.nbytes);
+  }
+  if (must_copy) {
+    memcpy(block->copy, data, facts.nbytes);
+    api->DeleteTensor(value);
+    data = block->copy;
+  } else {
+    block->value = value;
+    block->delete_tensor = api->DeleteTensor;
+  }
+  fill_tensor(io, &facts, block, tensor);
+  tensor->data = facts.count == 0 ? NULL : data;
+  tensor->offsets = NULL;
+  tensor->nbytes = facts.nbytes;
+  return VONK_OK;
+}
