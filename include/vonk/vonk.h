@@ -48,11 +48,13 @@ VONK_API const char *vonk_dtype_name(vonk_dtype dtype);
 
 /* --- models ---
  * A model is opened once per process and shared: opening the same file with the same
- * options again gives another reference to the same weights; a file that has changed
- * since (size, time) is opened anew. Nothing in a model file is executed. */
+ * options again gives another reference to the same weights; a file, or any file of a
+ * model that is a folder, that has changed since (size, time) makes it be opened anew.
+ * Nothing in a model file is executed. */
 typedef struct vonk_model vonk_model;
 
-/* path: an .onnx or .ort file; "#sha256=<64 hex digits>" after it pins the content.
+/* path: a model file or folder of a format that a plug-in opens (`vonk plugins` lists
+ * them); "#sha256=<64 hex digits>" after it pins the content.
  * options (may be NULL), keys the host knows:
  *   plugin           name or absolute path of the plug-in to use, instead of the one that
  *                    recognises the file
@@ -84,14 +86,15 @@ typedef struct vonk_model_summary {
   const char *device;          /* "cpu", "cuda:0" */
   int64_t n_params;            /* trained numbers; -1 = the format does not say */
   int64_t weight_bytes;        /* their size; -1 = the format does not say */
-  int64_t file_bytes;          /* of the model file; 0 for a folder */
+  int64_t file_bytes;          /* of the model file, or of all files of the folder */
   const vonk_io *const *inputs, *const *outputs;
   const vonk_kv *metadata; /* what the author wrote into the file */
 } vonk_model_summary;
 VONK_API const vonk_model_summary *vonk_model_summarize(const vonk_model *);
 
-/* SHA-256 of the file's content now, as 64 hex digits and a NUL. Reads the whole file.
- * VONK_UNSUPPORTED for a folder. */
+/* SHA-256 of the file's content now, as 64 hex digits and a NUL. Reads the whole file. Of
+ * a folder: the digest of the lines that sha256sum prints for all files below it, named
+ * within the folder and sorted by the bytes of their names. */
 VONK_API vonk_status vonk_model_sha256(const vonk_model *, char hex[65], vonk_error *err);
 
 /* --- predictors ---

@@ -92,11 +92,12 @@ typedef struct vonk_text {
 void vonk_text_add(vonk_text *, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* --- files (file.c) --- */
+/* --- files and folders (file.c, tree.c) --- */
 
 typedef struct vonk_file_id { /* what tells a changed file from an unchanged one */
   uint64_t device, inode;
-  int64_t size, mtime_ns; /* of a folder: its own mtime, size 0 */
+  int64_t size, mtime_ns; /* of a folder: size 0 and its own mtime */
+  uint64_t content; /* of a folder, from vonk_tree_identify: a hash of what is in it */
   bool is_folder;
 } vonk_file_id;
 
@@ -104,6 +105,12 @@ typedef struct vonk_file_id { /* what tells a changed file from an unchanged one
  * reason. */
 vonk_status vonk_path_resolve(const char *path, char **out, vonk_error *err);
 vonk_status vonk_file_identify(const char *path, vonk_file_id *out, vonk_error *err);
+/* The same, but a folder is told by the names, sizes, times and inodes of the files below
+ * it: content, size (their sum) and mtime_ns (the latest). VONK_INVALID for a folder that
+ * cannot be a model, with more than 65,536 files. */
+vonk_status vonk_tree_identify(const char *path, vonk_file_id *out, vonk_error *err);
+/* Whether two are the same and unchanged. */
+bool vonk_file_same(const vonk_file_id *, const vonk_file_id *);
 /* The first bytes of a file: *n_read may be less than capacity. */
 vonk_status vonk_file_head(const char *path, uint8_t *out, size_t capacity,
                            size_t *n_read, vonk_error *err);
@@ -119,6 +126,9 @@ void vonk_sha256_start(vonk_sha256 *);
 void vonk_sha256_update(vonk_sha256 *, const void *bytes, size_t nbytes);
 void vonk_sha256_finish(vonk_sha256 *, char hex[65]);
 vonk_status vonk_sha256_file(const char *path, char hex[65], vonk_error *err);
+/* The same; of a folder: the digest of what `sha256sum` prints for the files below it,
+ * named within the folder and sorted by the bytes of their names. */
+vonk_status vonk_tree_sha256(const char *path, char hex[65], vonk_error *err);
 
 uint64_t vonk_clock_ns(void);     /* monotonic */
 uint64_t vonk_clock_cpu_ns(void); /* of the whole process */

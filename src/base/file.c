@@ -59,6 +59,11 @@ vonk_status vonk_file_identify(const char *path, vonk_file_id *out, vonk_error *
   return VONK_OK;
 }
 
+bool vonk_file_same(const vonk_file_id *a, const vonk_file_id *b) {
+  return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+         a->mtime_ns == b->mtime_ns && a->content == b->content;
+}
+
 static vonk_status open_regular(const char *path, int *out, vonk_error *err) {
   int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file < 0) {

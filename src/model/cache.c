@@ -1,12 +1,12 @@
 /* The process-wide model cache: one copy of the weights, however many threads,
  * connections and tasks open the file.
  *
- * How it works. An entry's key is path, inode, size, mtime, device, plug-in and options.
- * The first one to ask inserts the entry as "opening", opens the file without holding the
- * mutex, and wakes the others who asked for the same key meanwhile. References are
- * counted under the mutex; the last one takes the entry out and frees it. If opening
- * fails, the entry goes and each of those who waited tries for itself, so that everybody
- * gets the error itself. */
+ * How it works. An entry's key is path, inode, size, mtime (of a folder: of all files in
+ * it), device, plug-in and options. The first one to ask inserts the entry as "opening",
+ * opens the file without holding the mutex, and wakes the others who asked for the same
+ * key meanwhile. References are counted under the mutex; the last one takes the entry out
+ * and frees it. If opening fails, the entry goes and each of those who waited tries for
+ * itself, so that everybody gets the error itself. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -37,12 +37,12 @@ static vonk_status add_text(vonk_buffer *key, const char *text, vonk_error *err)
 
 static vonk_status make_key(const vonk_open_request *r, char **out, vonk_error *err) {
   vonk_buffer key = {0};
-  char file[160];
+  char file[192];
   snprintf(file, sizeof file,
-           "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId32
-           " %" PRIu32,
-           r->file.device, r->file.inode, r->file.size, r->file.mtime_ns, r->device.kind,
-           r->device.index, r->threads);
+           "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRIu64 " %" PRId32
+           " %" PRId32 " %" PRIu32,
+           r->file.device, r->file.inode, r->file.size, r->file.mtime_ns, r->file.content,
+           r->device.kind, r->device.index, r->threads);
   vonk_status status = add_text(&key, r->path, err);
   if (status == VONK_OK) {
     status = add_text(&key, file, err);

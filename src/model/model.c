@@ -31,13 +31,12 @@ static vonk_status check_options(const vonk_plugin *plugin,
 /* The file may have been exchanged while it was read. */
 static vonk_status check_unchanged(const vonk_open_request *request, vonk_error *err) {
   vonk_file_id now;
-  VONK_TRY(vonk_file_identify(request->path, &now, err));
-  if (now.inode != request->file.inode || now.device != request->file.device ||
-      now.size != request->file.size || now.mtime_ns != request->file.mtime_ns) {
+  VONK_TRY(vonk_tree_identify(request->path, &now, err));
+  if (!vonk_file_same(&now, &request->file)) {
     return vonk_fail(
         err, VONK_IO,
-        "model '%s': the file changed while it was being opened: open it again",
-        request->path);
+        "model '%s': the %s changed while it was being opened: open it again",
+        request->path, request->file.is_folder ? "folder" : "file");
   }
   return VONK_OK;
 }
@@ -213,11 +212,5 @@ const vonk_plugin *vonk_model_plugin(const vonk_model *model) { return model->pl
 uint32_t vonk_model_threads(const vonk_model *model) { return model->threads; }
 
 vonk_status vonk_model_sha256(const vonk_model *model, char hex[65], vonk_error *err) {
-  vonk_file_id id;
-  VONK_TRY(vonk_file_identify(model->path, &id, err));
-  if (id.is_folder) {
-    return vonk_fail(err, VONK_UNSUPPORTED,
-                     "model '%s': is a folder, which has no sha256", model->path);
-  }
-  return vonk_sha256_file(model->path, hex, err);
+  return vonk_tree_sha256(model->path, hex, err);
 }

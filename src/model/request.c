@@ -107,7 +107,7 @@ vonk_status vonk_open_request_parse(const char *path, const vonk_kv *options,
   }
   status = vonk_path_resolve(given, &request.path, err);
   if (status == VONK_OK) {
-    status = vonk_file_identify(request.path, &request.file, err);
+    status = vonk_tree_identify(request.path, &request.file, err);
   }
   if (status == VONK_OK) {
     status = vonk_new(n_options, sizeof *request.options, &request.options, err);
@@ -138,13 +138,8 @@ vonk_status vonk_open_request_check_pin(const vonk_open_request *request,
   if (request->pin[0] == '\0') {
     return VONK_OK;
   }
-  if (request->file.is_folder) {
-    return vonk_fail(err, VONK_UNSUPPORTED,
-                     "model '%s': is a folder, and a #sha256 pin is for files",
-                     request->path);
-  }
   char hex[65];
-  VONK_TRY(vonk_sha256_file(request->path, hex, err));
+  VONK_TRY(vonk_tree_sha256(request->path, hex, err));
   if (strcmp(hex, request->pin) != 0) {
     return vonk_fail(err, VONK_MODEL,
                      "model '%s': its content is not the pinned one: sha256 is %s, "

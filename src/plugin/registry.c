@@ -30,11 +30,6 @@ static bool ended; /* shutdown_all has been called */
 
 /* --- loading each file once --- */
 
-static bool same_file(const vonk_file_id *a, const vonk_file_id *b) {
-  return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-         a->mtime_ns == b->mtime_ns;
-}
-
 static vonk_status load_new(const vonk_file_id *id, const char *path, entry **out,
                             vonk_error *err) {
   entry *made;
@@ -67,7 +62,7 @@ static vonk_status load(const char *path, const vonk_plugin **out, vonk_error *e
   }
   pthread_mutex_lock(&lock);
   entry *found = ended ? NULL : first;
-  while (found != NULL && !same_file(&found->id, &id)) {
+  while (found != NULL && !vonk_file_same(&found->id, &id)) {
     found = found->next;
   }
   vonk_status status = VONK_OK;

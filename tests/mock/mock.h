@@ -19,8 +19,9 @@
  * else i64 rows    for each row, how many rows its run had: [rows] i64 length  for each
  * row, how many elements it has: [rows] i64 short   like copy, but a row too few: a
  * plug-in that lies A first dim that is a number is a fixed batch: a run of another
- * number of rows fails. Files are named *.mock, or begin with "# vonk mock". Option:
- * scale, a factor for the floats of copy and sum. */
+ * number of rows fails. Files are named *.mock, or begin with "# vonk mock"; a folder
+ * with a file model.mock is a model, too. Option: scale, a factor for the floats of copy
+ * and sum. */
 #ifndef VONK_MOCK_H
 #define VONK_MOCK_H
 
@@ -37,6 +38,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "counters.h"
@@ -106,7 +108,8 @@ static int32_t mock_recognise(const char *path, const uint8_t *head, size_t n_he
   static const char mark[] = "# vonk mock";
   size_t size = strlen(path);
   if (head == NULL) {
-    return 0;
+    char inner[4096];
+    return mock_in_folder(path, inner) ? 2 : 0;
   }
   if (n_head >= sizeof(mark) - 1 && memcmp(head, mark, sizeof(mark) - 1) == 0) {
     return 2;

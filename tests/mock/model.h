@@ -247,9 +247,17 @@ static vonk_status mock_parse(vonk_plugin_model *model, const char *path,
   return VONK_OK;
 }
 
+/* The statements of a model that is a folder: its model.mock. */
+static bool mock_in_folder(const char *path, char out[4096]) {
+  struct stat facts;
+  int n = snprintf(out, 4096, "%s/model.mock", path);
+  return n < 4096 && stat(out, &facts) == 0 && S_ISREG(facts.st_mode);
+}
+
 static vonk_status mock_read(vonk_plugin_model *model, const char *path,
                              vonk_error *err) {
-  FILE *file = fopen(path, "rb");
+  char inner[4096];
+  FILE *file = fopen(mock_in_folder(path, inner) ? inner : path, "rb");
   if (file == NULL) {
     return mock_fail(err, VONK_IO, "%s: cannot be opened: %s", path, strerror(errno));
   }
