@@ -10,8 +10,8 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | \
 	  awk -F'|' 'BEGIN { print "make TARGET, where TARGET is:" } { printf "  %-12s %s\n", $$1, $$2 }'
 
-setup: ## install what is needed into .venv and build/, build vonk in release mode: .venv/bin/vonk
-	@tools/setup.sh vonk
+setup: ## install all that is needed, build vonk: .venv/bin/vonk. EXTRAS=tensorflow,torch (or all) adds frameworks
+	@tools/setup.sh vonk report
 	@echo "vonk is installed: try '$(VENV)/vonk --help', or 'make demo'"
 
 deps: ## set-up without building vonk itself
@@ -26,8 +26,8 @@ train: ## train the examples' models again (their results are committed)
 	@$(VENV)/python examples/mnist/train.py
 	@$(VENV)/python examples/iris/train.py
 
-test: ## all tests: C tests, the same with sanitizers, tests of the installed wheel
-	@tools/setup.sh vonk mnist test
+test: ## all tests, with all frameworks and without: C tests, with sanitizers, tests of the installed wheel
+	@EXTRAS=all tools/setup.sh vonk bare mnist test
 	@tools/test.sh
 
 bench: ## the benchmarks: vonk, SQL and Python against the bare framework loop

