@@ -3,9 +3,7 @@
  * It is never linked, but found as the kit's library.c explains. The one runtime is made
  * under a lock at the first need and lives until the process ends.
  *
- * TensorFlow logs a line about oneDNN while it is being loaded. So the library that has
- * its logging, which lies beside the other and is needed by it anyway, is loaded first,
- * and told to be quiet (quiet.c).
+ * quiet.c keeps what TensorFlow has to say about itself from the user.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -36,9 +34,22 @@ static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
 static tf_runtime the_runtime;
 static atomic_bool runtime_is_ready;
 
+/* The logging is in the library itself or in the one that it is made upon. */
+static void silence(void *library) {
+  void *base = dlopen("libtensorflow_framework.so.2", RTLD_NOW | RTLD_NOLOAD);
+  if ((base == NULL || !vonk_tf_quiet_find(base)) && !vonk_tf_quiet_find(library)) {
+    const vonk_host *host = vonk_kit_host();
+    host->log(host->ctx, VONK_LOG_INFO, "tensorflow",
+              "TensorFlow's log cannot be silenced: it may print on stderr");
+  }
+}
+
 static vonk_status start(tf_runtime *runtime, vonk_error *err) {
   void *library;
-  VONK_TRY(vonk_kit_framework_load(&framework, &library, &runtime->path, err));
+  void *quiet = vonk_tf_quiet_load_begin();
+  vonk_status status = vonk_kit_framework_load(&framework, &library, &runtime->path, err);
+  vonk_tf_quiet_load_end(quiet);
+  VONK_TRY(status);
   const char *missing = vonk_tf_api_take(library, &runtime->api);
   if (missing != NULL) {
     return vonk_kit_fail(err, VONK_UNSUPPORTED,
@@ -46,6 +57,7 @@ static vonk_status start(tf_runtime *runtime, vonk_error *err) {
                          runtime->path, missing);
   }
   runtime->version = runtime->api.Version();
+  silence(library);
   return VONK_OK;
 }
 

@@ -24,6 +24,10 @@ typedef struct tf_runtime {
 /* Loads TensorFlow if that has not been done. */
 vonk_status vonk_tf_runtime_get(const tf_runtime **out, vonk_error *err);
 
+/* Around loading TensorFlow, by one thread at a time: drops what that thread writes to C's
+ * stderr. */
+void *vonk_tf_quiet_load_begin(void);
+void vonk_tf_quiet_load_end(void *begun);
 /* While any thread is between these two, TensorFlow logs nothing. */
 void vonk_tf_quiet_begin(void);
 void vonk_tf_quiet_end(void);
