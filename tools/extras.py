@@ -1,4 +1,4 @@
-"""The frameworks beyond ONNX Runtime: which are wanted, which are there, and pip with progress for their large downloads.
+"""The frameworks beyond ONNX Runtime: which are wanted, which are there, and pip that says what it downloads.
 
 How it works: `make setup EXTRAS=tensorflow,torch` adds to what .venv/.extras remembers, so that a later `make` without
 EXTRAS keeps them; EXTRAS=none takes them away. What pip installed for an extra is kept in .venv/.extra-NAME, since pip

@@ -258,6 +258,17 @@ typedef struct vonk_plugin_summary {
 VONK_API vonk_status vonk_plugins_visit(int (*visit)(void *arg,
                                                      const vonk_plugin_summary *),
                                         void *arg, vonk_error *err);
+/* Where the library of a framework is ("onnxruntime", "tensorflow", "torch"), for a program
+ * that knows better than what set-up recorded: an absolute path, or NULL to take it back.
+ * Holds for all copies of vonk in the process and is used when the framework is first
+ * needed: after a copy that is loaded already and after the environment
+ * (VONK_TORCH_LIBRARY and so on), before set-up's record. The Python package does it for
+ * the frameworks of its interpreter. */
+VONK_API vonk_status vonk_set_framework(const char *name, const char *path,
+                                        vonk_error *err);
+/* What was set last; NULL = nothing. Lives for ever. */
+VONK_API const char *vonk_get_framework(const char *name);
+
 /* Loads the framework of one plug-in (a name, or an absolute path) and tells its version
  * and path, static. */
 VONK_API vonk_status vonk_plugin_runtime(const char *plugin, const char **version,

@@ -150,6 +150,7 @@ extern PyType_Spec vonk_py_model_spec, vonk_py_predictor_spec, vonk_py_source_sp
 
 PyObject *vonk_py_open(PyObject *module, PyObject *args);
 PyObject *vonk_py_plugins(PyObject *module, PyObject *unused);
+PyObject *vonk_py_plugin_runtime(PyObject *module, PyObject *path);
 PyObject *vonk_py_source_from_stream(PyObject *module, PyObject *capsule);
 PyObject *vonk_py_source_from_array(PyObject *module, PyObject *args);
 PyObject *vonk_py_source_from_columns(PyObject *module, PyObject *args);

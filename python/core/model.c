@@ -322,3 +322,21 @@ PyObject *vonk_py_plugins(PyObject *module, PyObject *unused) {
   }
   return tuple_of(list);
 }
+
+/* plugin_runtime(path): (version, path of the library) */
+PyObject *vonk_py_plugin_runtime(PyObject *module, PyObject *path) {
+  PyObject *bytes = NULL;
+  if (PyUnicode_FSConverter(path, &bytes) == 0) {
+    return NULL;
+  }
+  const char *version = NULL, *library = NULL, *plugin = PyBytes_AsString(bytes);
+  vonk_error err = VONK_PY_ERROR_INIT;
+  vonk_status status;
+  Py_BEGIN_ALLOW_THREADS;
+  status = vonk_plugin_runtime(plugin, &version, &library, &err);
+  Py_END_ALLOW_THREADS;
+  Py_DECREF(bytes);
+  return status == VONK_OK
+             ? Py_BuildValue("(NN)", text_of(version), PyUnicode_DecodeFSDefault(library))
+             : vonk_py_raise(PyModule_GetState(module), status, &err);
+}

@@ -33,6 +33,21 @@ static PyObject *set_model_memory(PyObject *module, PyObject *args) {
   Py_RETURN_NONE;
 }
 
+static PyObject *set_framework(PyObject *module, PyObject *args) {
+  const char *name;
+  PyObject *path;
+  if (!PyArg_ParseTuple(args, "sO&", &name, PyUnicode_FSConverter, &path)) {
+    return NULL;
+  }
+  vonk_error err = VONK_PY_ERROR_INIT;
+  vonk_status status = vonk_set_framework(name, PyBytes_AsString(path), &err);
+  Py_DECREF(path);
+  if (status != VONK_OK) {
+    return vonk_py_raise(PyModule_GetState(module), status, &err);
+  }
+  Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"open_model", vonk_py_open, METH_VARARGS, NULL},
     {"plugins", vonk_py_plugins, METH_NOARGS, NULL},
@@ -42,6 +57,8 @@ static PyMethodDef functions[] = {
     {"set_threads", set_threads, METH_VARARGS, NULL},
     {"get_threads", get_threads, METH_NOARGS, NULL},
     {"set_model_memory", set_model_memory, METH_VARARGS, NULL},
+    {"set_framework", set_framework, METH_VARARGS, NULL},
+    {"plugin_runtime", vonk_py_plugin_runtime, METH_O, NULL},
     {"set_log", vonk_py_set_log, METH_VARARGS, NULL},
     {"after_fork", vonk_py_after_fork, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

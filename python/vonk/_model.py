@@ -13,6 +13,7 @@ from typing import Any
 
 from vonk import _core
 from vonk._errors import ForkedError, InvalidError
+from vonk._frameworks import tell as tell_frameworks
 from vonk._process import set_threads
 from vonk._progress import Progress
 from vonk._sources import open_source, open_stream
@@ -31,22 +32,24 @@ _Inputs = Mapping[str, "str | Sequence[str]"] | None
 _Outputs = Mapping[str, str] | Iterable[str] | None
 
 
-def open(
+def open(  # noqa: PLR0913 - all but one by name
     path: str | os.PathLike[str],
     *,
     threads: int | None = None,
     batch: int | None = None,
     device: str | None = None,
     plugin: str | None = None,
+    signature: str | None = None,
     threads_per_run: int | None = None,
     **options: str | int | float | bool,
 ) -> Model:
-    """Opens a model file. Nothing in it is executed, and a process keeps one copy of its weights.
+    """Opens a model file or folder. Nothing in it is executed, and a process keeps one copy of its weights.
 
     Parameters
     ----------
     path
-        An ``.onnx`` or ``.ort`` file; ``#sha256=`` and 64 hex digits after it pin its content.
+        A model file or folder of a format that a plug-in opens (:func:`vonk.plugins`); ``#sha256=`` and 64 hex digits
+        after it pin its content.
     threads
         The same as :func:`vonk.set_threads`: it holds for the process. None leaves it as it is.
     batch
@@ -55,6 +58,9 @@ def open(
         ``"cpu"`` (default), ``"cuda"``, ``"cuda:1"``, ``"rocm:0"``. There is no falling back to another device.
     plugin
         Name or absolute path of the plug-in, instead of the one that recognises the file.
+    signature
+        Which of the model's signatures, for formats that hold several (TensorFlow's SavedModel); None is the format's
+        default. ``model.summary().metadata["signatures"]`` names them.
     threads_per_run
         Threads that the framework may use inside one run; 1 by default, since micro-batches run side by side.
     **options
@@ -84,7 +90,7 @@ def open(
     """
     if threads is not None:
         set_threads(threads)
-    named = {"device": device, "plugin": plugin, "threads_per_run": threads_per_run}
+    named = {"device": device, "plugin": plugin, "signature": signature, "threads_per_run": threads_per_run}
     given = {key: value for key, value in named.items() if value is not None} | options
     return Model(os.fspath(path), {key: _text(value) for key, value in given.items()}, batch or 0)
 
@@ -118,6 +124,7 @@ class Model:
     def __init__(self, path: str, options: dict[str, str], batch: int) -> None:
         self._reopen = (path, options, batch)
         self._batch = batch
+        tell_frameworks()
         self._core = _core.open_model(os.fsencode(path), tuple(options.items()))
         self._summary = _summarise(self._core)
         self.path = Path(self._summary.path)
@@ -139,10 +146,8 @@ class Model:
     def sha256(self) -> str:
         """SHA-256 of the file's content now, 64 hex digits. Reads the whole file.
 
-        Raises
-        ------
-        UnsupportedError
-            The model is a folder.
+        Of a folder: the digest of what ``sha256sum`` prints for all files below it, named within the folder and
+        sorted by the bytes of their names.
         """
         return self._core.sha256()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vonk import _core
 from vonk._errors import InvalidError
+from vonk._frameworks import tell as tell_frameworks
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,29 @@ class Plugin:
     options: Mapping[str, str]
     error: str | None
 
+    def runtime(self) -> tuple[str, str]:
+        """Loads the framework behind the plug-in into this process.
+
+        Returns
+        -------
+        tuple of str
+            Its version, and the library that was really loaded.
+
+        Raises
+        ------
+        UnsupportedError
+            The framework is missing: the message says where it was looked for, and what to install.
+
+        Examples
+        --------
+        >>> import vonk
+        >>> onnx = next(plugin for plugin in vonk.plugins() if plugin.name == "onnx")
+        >>> onnx.runtime()[0].count(".")
+        2
+        """
+        tell_frameworks()
+        return _core.plugin_runtime(self.path)
+
     def __str__(self) -> str:
         if self.error is not None:
             return f"{self.path}: {self.error}"
@@ -44,7 +68,9 @@ class Plugin:
 
 
 def plugins() -> tuple[Plugin, ...]:
-    """The plug-ins in ``$VONK_PLUGIN_PATH`` and in the installation, usable or not. Loads no framework.
+    """The plug-ins in ``$VONK_PLUGIN_PATH`` and in the installation, usable or not.
+
+    Loads no framework: :meth:`Plugin.runtime` does, and says what to install where one is missing.
 
     Returns
     -------

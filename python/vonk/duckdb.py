@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from vonk._frameworks import tell as tell_frameworks
 from vonk._paths import installation
 
 try:
@@ -163,6 +164,7 @@ def load(con: duckdb.DuckDBPyConnection) -> None:
             "vonk.duckdb.load: this database was opened without allow_unsigned_extensions, which cannot be set later: "
             "open it with vonk.duckdb.connect, or use vonk.duckdb.register, which needs no extension"
         )
+    tell_frameworks()  # what libvonk.so is told holds for the extension too
     con.execute(f"LOAD {_literal(str(_extension()))}")
 
 

@@ -1,11 +1,12 @@
 /* Requests to stop runs.
  *
- * How it works: a source keeps the runs in flight in a list under one lock. Firing it
- * marks it, then takes the stop function of one run after the other and calls it outside
- * the lock, since a framework's stop may take locks of its own. While a stop is being
- * called, its run names the calling thread as its stopper; whoever ends that watch waits
- * until there is none, unless it is that very thread (a stop that ends its own watch). A
- * stop function is taken out when it is called, so it is called once. */
+ * How it works: a source keeps the runs that are watched in a list under one lock; a run
+ * that no plug-in watches takes no lock. Firing it marks it, then takes the stop function
+ * of one run after the other and calls it outside the lock, since a framework's stop may
+ * take locks of its own. While a stop is being called, its run names the calling thread
+ * as its stopper; whoever ends that watch waits until there is none, unless it is that
+ * very thread (a stop that ends its own watch). A stop function is taken out when it is
+ * called, so it is called once. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <pthread.h>
@@ -100,35 +101,36 @@ void vonk_cancel_source_fire(vonk_cancel_source *source) {
 
 void vonk_cancel_join(vonk_cancel *cancel, vonk_cancel_source *source) {
   *cancel = (vonk_cancel){.source = source};
-  if (source == NULL) {
-    return;
-  }
-  pthread_mutex_lock(&source->lock);
+}
+
+/* Called with the lock held, as is unlist. */
+static void list(vonk_cancel *cancel) {
+  vonk_cancel_source *source = cancel->source;
   cancel->next = source->first;
   if (source->first != NULL) {
     source->first->previous = cancel;
   }
   source->first = cancel;
-  pthread_mutex_unlock(&source->lock);
+  cancel->is_listed = true;
 }
 
-void vonk_cancel_leave(vonk_cancel *cancel) {
-  vonk_cancel_source *source = cancel->source;
-  if (source == NULL) {
-    return;
-  }
-  pthread_mutex_lock(&source->lock);
-  cancel->stop = NULL;
-  wait_for_stopper(cancel);
+static void unlist(vonk_cancel *cancel) {
   if (cancel->previous != NULL) {
     cancel->previous->next = cancel->next;
   } else {
-    source->first = cancel->next;
+    cancel->source->first = cancel->next;
   }
   if (cancel->next != NULL) {
     cancel->next->previous = cancel->previous;
   }
-  pthread_mutex_unlock(&source->lock);
+  cancel->next = cancel->previous = NULL;
+  cancel->is_listed = false;
+}
+
+void vonk_cancel_leave(vonk_cancel *cancel) {
+  if (cancel->is_listed) { /* still watched, or being stopped */
+    vonk_cancel_watch(cancel, NULL, NULL);
+  }
   *cancel = (vonk_cancel){0};
 }
 
@@ -142,6 +144,12 @@ void vonk_cancel_watch(vonk_cancel *cancel, void (*stop)(void *arg), void *arg) 
   wait_for_stopper(cancel);
   cancel->stop = stop;
   cancel->arg = arg;
+  /* Inside its own stop it stays listed, so that vonk_cancel_leave waits for that. */
+  if (stop == NULL && cancel->is_listed && cancel->stopper == NULL) {
+    unlist(cancel);
+  } else if (stop != NULL && !cancel->is_listed) {
+    list(cancel);
+  }
   if (stop != NULL && vonk_cancel_source_fired(source)) {
     call_stop(cancel);
   }

@@ -1,11 +1,18 @@
-/* paths.conf: what set-up recorded, such as where a framework's library is.
+/* Where a framework's library is: what this process was told, then what set-up recorded
+ * in paths.conf.
  *
- * How it works: the first of VONK_PATHS_CONF (an absolute path; alone if it is set), <own
- * folder>/vonk/paths.conf and <own folder>/../lib/vonk/paths.conf that exists is read
- * once, at the first question, and kept until the process ends. */
+ * How it works: a host that knows better than set-up, such as the Python package, which
+ * knows the frameworks of its interpreter, says so through vonk_set_framework. A process
+ * may hold two copies of vonk (the Python package's libvonk.so and the DuckDB extension)
+ * and both must come to the same answer, for two copies of a framework would end the
+ * process: so what libvonk.so was told holds for every copy. Only then the first of
+ * VONK_PATHS_CONF (an absolute path; alone if it is set), <own folder>/vonk/paths.conf
+ * and <own folder>/../lib/vonk/paths.conf that exists is read once, at the first
+ * question, and kept until the process ends. */
 #define _GNU_SOURCE /* secure_getenv */
 
 #include <ctype.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +107,84 @@ static void read_once(void) {
   }
 }
 
+/* --- what this process was told ------------------------------------------------------ */
+
+typedef struct told {
+  struct told *next;
+  const char *path; /* NULL: nothing any more */
+  char *name;
+} told;
+
+static pthread_mutex_t told_mutex = PTHREAD_MUTEX_INITIALIZER;
+static told *first_told; /* the latest first; never freed, since answers live for ever */
+
+const char *vonk_get_framework(const char *name) {
+  const char *path = NULL;
+  if (name == NULL) {
+    return NULL;
+  }
+  pthread_mutex_lock(&told_mutex);
+  for (const told *t = first_told; t != NULL; t = t->next) {
+    if (strcmp(t->name, name) == 0) {
+      path = t->path;
+      break;
+    }
+  }
+  pthread_mutex_unlock(&told_mutex);
+  return path;
+}
+
+vonk_status vonk_set_framework(const char *name, const char *path, vonk_error *err) {
+  if (name == NULL || name[0] == '\0') {
+    return vonk_fail(err, VONK_INVALID,
+                     "framework: has no name: give 'onnxruntime', 'tensorflow' or "
+                     "'torch'");
+  }
+  if (path != NULL && path[0] != '/') {
+    return vonk_fail(err, VONK_INVALID,
+                     "framework %s: '%s' is not an absolute path: give one", name, path);
+  }
+  const char *known = vonk_get_framework(name);
+  if (known == path || (known != NULL && path != NULL && strcmp(known, path) == 0)) {
+    return VONK_OK; /* what is said again and again takes no more memory */
+  }
+  told *fresh;
+  char *copy = NULL;
+  VONK_TRY(vonk_new(1, sizeof *fresh, &fresh, err));
+  vonk_status status = vonk_new_string(name, &fresh->name, err);
+  if (status == VONK_OK && path != NULL) {
+    status = vonk_new_string(path, &copy, err);
+  }
+  if (status != VONK_OK) {
+    vonk_delete(fresh->name);
+    vonk_delete(fresh);
+    return status;
+  }
+  fresh->path = copy;
+  pthread_mutex_lock(&told_mutex);
+  fresh->next = first_told;
+  first_told = fresh;
+  pthread_mutex_unlock(&told_mutex);
+  return VONK_OK;
+}
+
+/* What the libvonk.so of this process was told, which may be ourselves; NULL: nothing, or
+ * there is none. */
+static const char *ask_library(const char *key) {
+  static const char soname[] = "libvonk.so.0";
+  const char *(*ask)(const char *) = NULL;
+  void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  void *symbol = library == NULL ? NULL : dlsym(library, "vonk_get_framework");
+  memcpy(&ask, &symbol, sizeof ask);
+  return ask == NULL ? NULL : ask(key); /* the handle is kept: it is never unloaded */
+}
+
 const char *vonk_paths_get(const char *key) {
+  const char *told_path = vonk_get_framework(key);
+  told_path = told_path == NULL ? ask_library(key) : told_path;
+  if (told_path != NULL) {
+    return told_path;
+  }
   pthread_once(&once, read_once);
   for (size_t i = 0; i < paths.n_entries; i++) {
     if (strcmp(paths.entries[i].key, key) == 0) {

@@ -45,6 +45,7 @@ bool vonk_cancel_source_fired(const vonk_cancel_source *);
 struct vonk_cancel { /* plug-ins only pass it on */
   vonk_cancel_source *source;
   vonk_cancel *next, *previous;
+  bool is_listed;          /* among the source's; never changed by a stop */
   void (*stop)(void *arg); /* NULL: nothing to call, or called already */
   void *arg;
   const void *stopper; /* the thread inside stop, by an address of its own; NULL = none */
@@ -61,7 +62,7 @@ const vonk_host *vonk_host_get(void);
 
 /* --- where things are (paths.c, search.c) --- */
 
-/* What paths.conf says about key, or NULL; lives for ever. */
+/* What vonk_set_framework or paths.conf says about key, or NULL; lives for ever. */
 const char *vonk_paths_get(const char *key);
 /* The folder of the program or shared object that holds this code, absolute, into out. */
 vonk_status vonk_own_folder(char *out, size_t capacity, vonk_error *err);
