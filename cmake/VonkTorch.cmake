@@ -1,0 +1,31 @@
+# The TorchScript half of the PyTorch plug-in: C++, tied to one minor version of PyTorch, built where VONK_TORCH is
+# one with its headers, as in its wheel. It is linked to PyTorch's libraries by SONAME alone and has no search path: the
+# plug-in has loaded them when it loads this.
+
+if(VONK_TORCH)
+  get_filename_component(VONK_TORCH_LIB ${VONK_TORCH} DIRECTORY)
+  get_filename_component(VONK_TORCH_ROOT ${VONK_TORCH_LIB} DIRECTORY)
+  set(header ${VONK_TORCH_ROOT}/include/torch/headeronly/version.h)
+endif()
+if(VONK_TORCH AND EXISTS ${header} AND EXISTS ${VONK_TORCH_LIB}/libc10.so)
+  file(STRINGS ${header} lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
+  string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*" "\\1.\\2" VONK_TORCH_MINOR "${lines}")
+  add_library(vonk_torchscript MODULE ${PROJECT_SOURCE_DIR}/plugins/torch/script/script.cc)
+  set_target_properties(vonk_torchscript PROPERTIES
+    PREFIX "" OUTPUT_NAME vonk_torchscript-${VONK_TORCH_MINOR}
+    LIBRARY_OUTPUT_DIRECTORY ${VONK_PLUGIN_FOLDER}/torch
+    SKIP_BUILD_RPATH ON INSTALL_RPATH "")
+  target_include_directories(vonk_torchscript PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/plugins/torch)
+  target_include_directories(vonk_torchscript SYSTEM PRIVATE
+    ${VONK_TORCH_ROOT}/include ${VONK_TORCH_ROOT}/include/torch/csrc/api/include)
+  # Wheels since 2.7 use the C++11 strings. vptr checks would need PyTorch's type information.
+  target_compile_definitions(vonk_torchscript PRIVATE _GLIBCXX_USE_CXX11_ABI=1)
+  if(VONK_SANITIZE)
+    target_compile_options(vonk_torchscript PRIVATE -fno-sanitize=vptr)
+  endif()
+  # A file's own options come last: PyTorch's inline code is compiled into ours and would be warned of.
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/plugins/torch/script/script.cc
+                              PROPERTIES COMPILE_OPTIONS -Wno-null-dereference)
+  target_link_libraries(vonk_torchscript PRIVATE vonk_shared_flags ${VONK_TORCH} ${VONK_TORCH_LIB}/libc10.so)
+  vonk_export_only(vonk_torchscript ${PROJECT_SOURCE_DIR}/cmake/torchscript.map)
+endif()

@@ -1,0 +1,71 @@
+/* Error messages of PyTorch, made readable.
+ *
+ * The interpreter of TorchScript reports a traceback of its own program text before the
+ * reason, and C++ code a list of source files behind it; the reason alone is kept, on one
+ * line.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "torch_plugin.h"
+
+/* Where the reason begins. */
+static const char *reason_of(const char *text) {
+  static const char *const marks[] = {
+      "RuntimeError: ", "torch.jit.Error: ", "builtins.RuntimeError: "};
+  const char *reason = text;
+  for (size_t i = 0; i < sizeof marks / sizeof marks[0]; ++i) {
+    for (const char *p = text; (p = strstr(p, marks[i])) != NULL;) {
+      p += strlen(marks[i]);
+      reason = p > reason ? p : reason;
+    }
+  }
+  /* The interpreter's own exceptions: the last line that is not a mark under the code. */
+  return reason;
+}
+
+/* What follows is for developers. */
+static size_t reason_length(const char *reason) {
+  static const char *const ends[] = {"\nException raised from", "\nTraceback of",
+                                     "\nC++ CapturedTraceback", "\nframe #0",
+                                     " (originally from ",      "\nThe above operation"};
+  size_t length = strlen(reason);
+  for (size_t i = 0; i < sizeof ends / sizeof ends[0]; ++i) {
+    const char *end = strstr(reason, ends[i]);
+    if (end != NULL && (size_t)(end - reason) < length) {
+      length = (size_t)(end - reason);
+    }
+  }
+  return length;
+}
+
+/* "… API call failed at /build/x.cpp, line 3": only what is before the place. */
+static size_t skip_place(const char *text) {
+  return strncmp(text, " at /", 5) == 0 ? strcspn(text + 4, ",\n ") + 4 : 0;
+}
+
+vonk_status vonk_torch_fail(vonk_error *err, vonk_status code, const char *what,
+                            const char *why) {
+  const char *reason = reason_of(why);
+  const char *end = reason + reason_length(reason);
+  char text[900];
+  size_t used = 0;
+  while (reason < end && used + 1 < sizeof text) {
+    size_t place = skip_place(reason);
+    if (place != 0) {
+      reason += place;
+      continue;
+    }
+    bool is_blank = *reason == ' ' || *reason == '\n' || *reason == '\t';
+    if (!is_blank || (used != 0 && text[used - 1] != ' ')) {
+      text[used++] = is_blank ? ' ' : *reason;
+    }
+    ++reason;
+  }
+  while (used > 0 && text[used - 1] == ' ') {
+    --used;
+  }
+  text[used] = '\0';
+  return vonk_kit_fail(err, code, "%s: %s", what,
+                       used == 0 ? "PyTorch gave no reason" : text);
+}
