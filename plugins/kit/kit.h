@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kit/float_mode.h" /* vonk_kit_float_mode_get and _set, around a run */
 #include "vonk/plugin.h"
 
 #ifdef __cplusplus

@@ -58,6 +58,9 @@ typedef struct onnx_core {
   pid_t pid; /* of the process that started its threads; 0 if it has none */
   ort_session *session;
   ort_memory_info *device_memory; /* NULL on the CPU */
+  /* Of a run that has ended, for the next one; NULL if there are none. Taken and put back
+   * by exchange. */
+  ort_run_options *_Atomic idle_options;
 } onnx_core;
 
 /* A list of names, in an arena. */

@@ -5,7 +5,6 @@
  * own options, which ONNX Runtime reads between nodes. Several threads may be in here
  * with one session.
  */
-#include <fenv.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +36,8 @@ static vonk_status take_slots(uint32_t n_inputs, uint32_t n_outputs, stack_slots
     slots->input_names = stack->input_names;
     slots->output_names = stack->output_names;
     slots->wanted = stack->wanted;
+    memset(stack->inputs, 0, n_inputs * sizeof *stack->inputs);
+    memset(stack->outputs, 0, n_outputs * sizeof *stack->outputs);
     return VONK_OK;
   }
   size_t n = (size_t)n_inputs + n_outputs;
@@ -135,20 +136,41 @@ static vonk_status call(const vonk_plugin_session *session,
   return code;
 }
 
+/* Options are made anew only when other runs have the idle ones: making them costs as much
+ * as all else that a run of one row does here. */
+static vonk_status take_options(const vonk_plugin_session *session, ort_run_options **out,
+                                vonk_error *err) {
+  const onnx_runtime *runtime = session->model->runtime;
+  *out = atomic_exchange(&session->core->idle_options, NULL);
+  return *out != NULL ? VONK_OK
+                      : vonk_onnx_check(runtime, runtime->api.CreateRunOptions(out), err,
+                                        "'%s'", session->model->path);
+}
+
+/* Those of a run that was to stop say so for ever. */
+static void give_options_back(const vonk_plugin_session *session,
+                              const run_watch *watch) {
+  ort_run_options *spare = watch->options;
+  if (!atomic_load(&watch->is_asked)) {
+    spare = atomic_exchange(&session->core->idle_options, spare);
+  }
+  if (spare != NULL) {
+    watch->runtime->api.ReleaseRunOptions(spare);
+  }
+}
+
 static vonk_status call_watched(const vonk_plugin_session *session, const vonk_run *run,
                                 run_slots *slots, vonk_error *err) {
-  const onnx_runtime *runtime = session->model->runtime;
   const vonk_host *host = run->host;
-  run_watch watch = {.runtime = runtime};
-  VONK_TRY(vonk_onnx_check(runtime, runtime->api.CreateRunOptions(&watch.options), err,
-                           "'%s'", session->model->path));
+  run_watch watch = {.runtime = session->model->runtime};
+  VONK_TRY(take_options(session, &watch.options, err));
   host->watch_cancel(host->ctx, run->cancel, stop_run, &watch);
   vonk_status status = VONK_CANCELLED;
   if (!atomic_load(&watch.is_asked)) {
     status = call(session, watch.options, slots, err);
   }
   host->watch_cancel(host->ctx, run->cancel, NULL, &watch);
-  runtime->api.ReleaseRunOptions(watch.options);
+  give_options_back(session, &watch);
   if (status != VONK_OK && atomic_load(&watch.is_asked)) {
     status = vonk_kit_fail(err, VONK_CANCELLED, "'%s': cancelled", session->model->path);
   }
@@ -195,11 +217,11 @@ static vonk_status check_call(const vonk_plugin_session *session, const vonk_run
 vonk_status vonk_onnx_run(vonk_plugin_session *session, const vonk_run *run,
                           vonk_error *err) {
   VONK_TRY(check_call(session, run, err));
-  stack_slots stack = {0};
+  stack_slots stack;
   run_slots slots = {0};
   VONK_TRY(take_slots(run->n_inputs, run->n_outputs, &stack, &slots, err));
-  fenv_t mode; /* the caller's, its sticky exception flags included */
-  fegetenv(&mode);
+  kit_float_mode mode;
+  vonk_kit_float_mode_get(&mode);
   vonk_status status = bind(session, run, &slots, err);
   if (status == VONK_OK && slots.n_wanted != 0) {
     status = run->cancel == NULL ? call(session, NULL, &slots, err)
@@ -209,6 +231,6 @@ vonk_status vonk_onnx_run(vonk_plugin_session *session, const vonk_run *run,
     status = take_outputs(session, run, &slots, err);
   }
   release_slots(&session->model->runtime->api, &slots);
-  fesetenv(&mode);
+  vonk_kit_float_mode_set(&mode);
   return status;
 }

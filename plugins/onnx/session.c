@@ -207,6 +207,9 @@ void vonk_onnx_core_release(onnx_core *core) {
   if (core->device_memory != NULL) {
     runtime->api.ReleaseMemoryInfo(core->device_memory);
   }
+  if (core->idle_options != NULL) {
+    runtime->api.ReleaseRunOptions(core->idle_options);
+  }
   vonk_kit_free(core);
 }
 

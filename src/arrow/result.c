@@ -22,16 +22,8 @@ static alignas(64) const uint8_t zeros[64];
 typedef struct array_owner {
   void *owned[MAX_BUFFERS];
   const void *buffers[MAX_BUFFERS];
-  struct ArrowArray *storage; /* the children's structs */
-  struct ArrowArray **children;
+  struct ArrowArray *children[]; /* the children's structs follow the pointers to them */
 } array_owner;
-
-static void delete_array_owner(array_owner *owner) {
-  if (owner == NULL) return;
-  vonk_delete(owner->children);
-  vonk_delete(owner->storage);
-  vonk_delete(owner);
-}
 
 static void release_array(struct ArrowArray *array) {
   array_owner *owner = array->private_data;
@@ -40,7 +32,7 @@ static void release_array(struct ArrowArray *array) {
     if (child->release != NULL) child->release(child);
   }
   for (int i = 0; i < MAX_BUFFERS; i++) vonk_delete(owner->owned[i]);
-  delete_array_owner(owner);
+  vonk_delete(owner);
   array->release = NULL;
 }
 
@@ -49,16 +41,14 @@ static void release_array(struct ArrowArray *array) {
 static vonk_status build_array(int64_t length, int64_t null_count, int64_t n_children,
                                struct ArrowArray *out, vonk_error *err) {
   array_owner *owner = NULL;
-  vonk_status status = vonk_new(1, sizeof *owner, &owner, err);
-  if (status == VONK_OK)
-    status = vonk_new((size_t)n_children, sizeof *owner->storage, &owner->storage, err);
-  if (status == VONK_OK)
-    status = vonk_new((size_t)n_children, sizeof *owner->children, &owner->children, err);
-  if (status != VONK_OK) {
-    delete_array_owner(owner);
-    return status;
-  }
-  for (int64_t i = 0; i < n_children; i++) owner->children[i] = &owner->storage[i];
+  size_t nbytes = 0;
+  VONK_TRY(vonk_size_mul((size_t)n_children,
+                         sizeof *owner->children + sizeof(struct ArrowArray), &nbytes,
+                         err));
+  VONK_TRY(vonk_size_add(nbytes, sizeof *owner, &nbytes, err));
+  VONK_TRY(vonk_new(1, nbytes, &owner, err));
+  struct ArrowArray *storage = (struct ArrowArray *)(void *)&owner->children[n_children];
+  for (int64_t i = 0; i < n_children; i++) owner->children[i] = &storage[i];
   *out = (struct ArrowArray){.length = length,
                              .null_count = null_count,
                              .n_buffers = 1,

@@ -3,6 +3,7 @@
 #define VONK_SRC_MODEL_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "model/model.h"
 
@@ -31,8 +32,9 @@ struct vonk_model {
   vonk_model_summary summary;
 
   pthread_mutex_t session_mutex;
-  vonk_plugin_session *shared_session; /* plug-ins that run concurrently */
-  idle_session *idle_sessions;         /* plug-ins that do not */
+  vonk_plugin_session *_Atomic shared_session; /* plug-ins that run concurrently; made
+                                                  under the mutex, read without */
+  idle_session *idle_sessions;                 /* plug-ins that do not */
 };
 
 /* What a caller asked for, split into the host's keys and the plug-in's. */

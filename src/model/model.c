@@ -160,21 +160,33 @@ static bool is_concurrent(const vonk_model *model) {
   return (model->plugin->api.caps & VONK_CAP_CONCURRENT_RUN) != 0;
 }
 
-vonk_status vonk_session_acquire(vonk_model *model, vonk_plugin_session **out,
-                                 vonk_error *err) {
-  vonk_status status = VONK_OK;
-  VONK_TRY(vonk_process_check(err));
-  pthread_mutex_lock(&model->session_mutex);
-  if (is_concurrent(model)) {
-    if (model->shared_session == NULL) {
-      status = create_session(model, &model->shared_session, err);
+static vonk_status acquire_shared(vonk_model *model, vonk_plugin_session **out,
+                                  vonk_error *err) {
+  vonk_plugin_session *session = atomic_load(&model->shared_session);
+  if (session == NULL) {
+    vonk_status status = VONK_OK;
+    pthread_mutex_lock(&model->session_mutex);
+    session = model->shared_session;
+    if (session == NULL) {
+      status = create_session(model, &session, err);
     }
     if (status == VONK_OK) {
-      *out = model->shared_session;
+      atomic_store(&model->shared_session, session);
     }
     pthread_mutex_unlock(&model->session_mutex);
-    return status;
+    VONK_TRY(status);
   }
+  *out = session;
+  return VONK_OK;
+}
+
+vonk_status vonk_session_acquire(vonk_model *model, vonk_plugin_session **out,
+                                 vonk_error *err) {
+  VONK_TRY(vonk_process_check(err));
+  if (is_concurrent(model)) {
+    return acquire_shared(model, out, err);
+  }
+  pthread_mutex_lock(&model->session_mutex);
   idle_session *idle = model->idle_sessions;
   if (idle != NULL) {
     model->idle_sessions = idle->next;

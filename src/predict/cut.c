@@ -100,7 +100,10 @@ vonk_status vonk_rows_cut(call *c, vonk_error *err) {
   for (int64_t begin = 0; begin < c->n_order; begin = end_of_cut(c, begin)) {
     n++;
   }
-  VONK_TRY(vonk_new((size_t)n, sizeof *c->cuts, &c->cuts, err));
+  c->cuts = &c->only_cut;
+  if (n > 1) {
+    VONK_TRY(vonk_new((size_t)n, sizeof *c->cuts, &c->cuts, err));
+  }
   for (int64_t begin = 0, end; begin < c->n_order; begin = end) {
     end = end_of_cut(c, begin);
     c->cuts[c->n_cuts++] = (cut){begin, end};

@@ -34,6 +34,9 @@ vonk_status vonk_call_bad_row(call *c, int64_t row, int state, const vonk_error 
     return why->code;
   }
   vonk_status status = VONK_OK;
+  if (c->state == NULL) { /* a NULL row: those are found before any thread runs */
+    VONK_TRY(vonk_new((size_t)c->n_rows, 1, &c->state, err));
+  }
   c->state[row] = (uint8_t)(is_null ? ROW_NULL : ROW_BAD);
   count(is_null ? &p->counters->null_rows : &p->counters->error_rows, 1);
   if (p->row_errors == VONK_ROWS_REPORT) {

@@ -70,12 +70,17 @@ typedef struct counters {
   _Atomic uint32_t max_threads;
 } counters;
 
-/* What one thread needs to run a micro-batch; kept by the predictor between calls. */
+/* What one thread needs to run a micro-batch, and the calling one for its call; kept by
+ * the predictor between calls, so that a call of one row allocates its result only. */
 typedef struct workspace {
   struct workspace *next;
   size_t n_inputs, n_outputs;
-  vonk_buffer *values;  /* per input: gathered elements */
-  vonk_buffer *offsets; /* per input: gathered text offsets */
+  uint64_t clock;               /* when its last piece of work ended */
+  struct input_view *views;     /* of the call: of the predictor's inputs */
+  struct source_view *sources;  /* of these, all in a row */
+  struct output_result *placed; /* of the call: per output of the predictor */
+  vonk_buffer *values;          /* per input: gathered elements */
+  vonk_buffer *offsets;         /* per input: gathered text offsets */
   vonk_buffer *
       results; /* per output: what the framework writes when it cannot go to the result */
   vonk_buffer elements; /* one column's elements on their way into a packed tensor */
@@ -192,14 +197,16 @@ typedef struct call {
   int64_t n_rows;
   const uint8_t *root_validity; /* of the struct array itself; NULL = no NULL */
   int64_t root_offset;
-  input_view *inputs;
-  uint8_t *state;     /* per row ROW_...; NULL = all good, and a bad one fails the call */
+  input_view *inputs; /* of the workspace, as is outputs */
+  uint8_t *state;     /* per row ROW_...; NULL = all are good so far. There from the
+                         start unless a bad row fails the call */
   int64_t *order;     /* rows sorted by shape; NULL = as they come */
   int64_t n_order;    /* places in the order (bad rows have none if there is an order) */
   int64_t *free_dims; /* per row: the free dimensions of all inputs, in order; NULL if
                          there are none */
   size_t n_free_dims;
   cut *cuts;
+  cut only_cut; /* what cuts points to if there is one */
   int64_t n_cuts;
   output_result *outputs;
 
@@ -208,7 +215,7 @@ typedef struct call {
   vonk_buffer message_text;
   vonk_status failed;
   int64_t failed_cut;
-  vonk_error error;
+  vonk_error *error; /* the caller's; may be NULL */
 
   _Atomic int64_t next_cut;
   _Atomic int64_t stop_at; /* cuts from here on need not run */
@@ -222,8 +229,10 @@ typedef struct micro_batch {
   const int64_t *rows_out; /* the row whose result a place gives */
 } micro_batch;
 
-/* rows.c: opens views on the batch's columns, finds NULL and bad rows, shapes. */
-vonk_status vonk_rows_open(call *, const struct ArrowArray *rows, vonk_error *err);
+/* rows.c: opens the workspace's views on the batch's columns, finds NULL and bad rows,
+ * shapes. */
+vonk_status vonk_rows_open(call *, workspace *, const struct ArrowArray *rows,
+                           vonk_error *err);
 void vonk_rows_close(call *);
 /* rows.c: cuts the rows into micro-batches. */
 vonk_status vonk_rows_cut(call *, vonk_error *err);
@@ -262,6 +271,16 @@ vonk_status vonk_workspace_acquire(const vonk_predictor *, workspace **out,
                                    vonk_error *err);
 void vonk_workspace_give_back(const vonk_predictor *, workspace *);
 void vonk_workspace_release(workspace *);
+
+/* What VONK_ERROR_INIT does, but for the kilobyte of message: these lie in the way of
+ * every micro-batch, and writing them costs as much as all else there. */
+static inline void clear_error(vonk_error *err) {
+  err->struct_size = (uint32_t)sizeof *err;
+  err->code = VONK_OK;
+  err->native_code = 0;
+  err->row = -1;
+  err->message[0] = '\0';
+}
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n) {
   atomic_fetch_add_explicit(counter, n, memory_order_relaxed);

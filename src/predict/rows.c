@@ -2,8 +2,7 @@
  * converted, which shapes they have, and how they are cut into micro-batches.
  *
  * How it works. Where nothing can be wrong (fixed-size lists or scalars without NULLs) no
- * row is looked at. Otherwise one pass per column marks rows in `state`; it exists unless
- * every row that is not good fails the call.
+ * row is looked at. Otherwise one pass per column marks rows in `state`.
  *
  * Cutting. With fixed shapes a micro-batch is a range of places that does not depend on
  * which rows are good: a bad row's place is filled with a good one's values (run.c), so
@@ -22,6 +21,7 @@ static vonk_status open_source(const struct ArrowArray *rows, const vonk_predict
                                const source *s, source_view *view, vonk_error *err) {
   int64_t at = s->path[0];
   view->source = s;
+  view->n_above = 0;
   VONK_TRY(vonk_column_view_field(rows, at, &p->columns[at].type, &view->column, err));
   const vonk_column *c = &view->column;
   for (size_t i = 1; i < s->path_size; i++) {
@@ -60,7 +60,8 @@ static vonk_status check_root(const call *c, const struct ArrowArray *rows,
   return VONK_OK;
 }
 
-static vonk_status open_views(call *c, const struct ArrowArray *rows, vonk_error *err) {
+static vonk_status open_views(call *c, workspace *ws, const struct ArrowArray *rows,
+                              vonk_error *err) {
   const vonk_predictor *p = c->predictor;
   VONK_TRY(check_root(c, rows, err));
   c->n_rows = rows->length;
@@ -69,12 +70,9 @@ static vonk_status open_views(call *c, const struct ArrowArray *rows, vonk_error
     c->root_validity = rows->buffers[0];
     c->root_offset = rows->offset;
   }
-  VONK_TRY(vonk_new(p->n_inputs, sizeof *c->inputs, &c->inputs, err));
+  c->inputs = ws->views;
   for (size_t i = 0; i < p->n_inputs; i++) {
     const input_plan *plan = &p->inputs[i];
-    c->inputs[i].plan = plan;
-    VONK_TRY(vonk_new(plan->n_sources, sizeof *c->inputs[i].sources,
-                      &c->inputs[i].sources, err));
     for (size_t s = 0; s < plan->n_sources; s++) {
       VONK_TRY(open_source(rows, p, &plan->sources[s], &c->inputs[i].sources[s], err));
     }
@@ -354,11 +352,12 @@ static size_t count_free_dims(const input_plan *plan) {
   return n;
 }
 
-vonk_status vonk_rows_open(call *c, const struct ArrowArray *rows, vonk_error *err) {
+vonk_status vonk_rows_open(call *c, workspace *ws, const struct ArrowArray *rows,
+                           vonk_error *err) {
   const vonk_predictor *p = c->predictor;
   size_t first_free_dim = 0;
-  VONK_TRY(open_views(c, rows, err));
-  if (p->row_errors != VONK_ROWS_RAISE || p->nulls == VONK_NULLS_NULL) {
+  VONK_TRY(open_views(c, ws, rows, err));
+  if (p->row_errors != VONK_ROWS_RAISE) {
     VONK_TRY(vonk_new((size_t)c->n_rows, 1, &c->state, err));
   }
   for (size_t i = 0; i < p->n_inputs; i++) {
@@ -386,15 +385,14 @@ vonk_status vonk_rows_open(call *c, const struct ArrowArray *rows, vonk_error *e
 
 void vonk_rows_close(call *c) {
   for (size_t i = 0; c->inputs != NULL && i < c->predictor->n_inputs; i++) {
-    for (size_t s = 0;
-         c->inputs[i].sources != NULL && s < c->predictor->inputs[i].n_sources; s++) {
+    for (size_t s = 0; s < c->predictor->inputs[i].n_sources; s++) {
       vonk_column_clear(&c->inputs[i].sources[s].column);
     }
-    vonk_delete(c->inputs[i].sources);
   }
-  vonk_delete(c->inputs);
   vonk_delete(c->state);
   vonk_delete(c->order);
   vonk_delete(c->free_dims);
-  vonk_delete(c->cuts);
+  if (c->cuts != &c->only_cut) {
+    vonk_delete(c->cuts);
+  }
 }

@@ -56,7 +56,7 @@ static vonk_status infer(runner *r, vonk_error *err) {
 /* Converts, runs, takes over. */
 static vonk_status run_rows(runner *r, const micro_batch *mb, vonk_error *err) {
   counters *n = r->call->predictor->counters;
-  uint64_t start = vonk_clock_ns();
+  uint64_t start = r->workspace->clock;
   VONK_TRY(vonk_tensors_fill(r->call, mb, r->workspace, err));
   VONK_TRY(vonk_results_prepare(r->call, mb, r->workspace, err));
   uint64_t filled = vonk_clock_ns();
@@ -67,10 +67,12 @@ static vonk_status run_rows(runner *r, const micro_batch *mb, vonk_error *err) {
   count(&n->micro_batches, 1);
   if (status != VONK_OK) {
     vonk_results_release(r->workspace);
+    r->workspace->clock = inferred;
     return status;
   }
   status = vonk_results_take(r->call, mb, r->workspace, err);
-  count(&n->emit_ns, vonk_clock_ns() - inferred);
+  r->workspace->clock = vonk_clock_ns();
+  count(&n->emit_ns, r->workspace->clock - inferred);
   return status;
 }
 
@@ -104,7 +106,8 @@ static bool may_be_a_row(vonk_status status, int64_t n) {
 static vonk_status isolate(runner *r, const int64_t *rows, int64_t n, vonk_status failed,
                            bool *all_good, vonk_error *err) {
   if (failed == VONK_OK || n == 1) {
-    vonk_error why = VONK_ERROR_INIT;
+    vonk_error why;
+    clear_error(&why);
     micro_batch mb = batch_of(r, rows, n);
     failed = run_rows(r, &mb, &why);
     if (failed == VONK_OK) {
@@ -188,7 +191,8 @@ vonk_status vonk_run_cut(call *c, int64_t index, vonk_plugin_session *session,
     }
     mb = plan_range(&r, range, n_good, good);
   }
-  vonk_error why = VONK_ERROR_INIT;
+  vonk_error why;
+  clear_error(&why);
   vonk_status status = run_rows(&r, &mb, &why);
   if (status == VONK_OK) {
     return VONK_OK;

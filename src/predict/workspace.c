@@ -2,6 +2,23 @@
  * steady stream of small batches allocates nothing but its results. */
 #include "predict/plan.h"
 
+/* The views of a call, which stay clear between calls. */
+static vonk_status create_views(const vonk_predictor *p, workspace *ws, vonk_error *err) {
+  size_t n_sources = 0;
+  for (size_t i = 0; i < p->n_inputs; i++) {
+    n_sources += p->inputs[i].n_sources;
+  }
+  VONK_TRY(vonk_new(p->n_inputs, sizeof *ws->views, &ws->views, err));
+  VONK_TRY(vonk_new(n_sources, sizeof *ws->sources, &ws->sources, err));
+  VONK_TRY(vonk_new(p->n_outputs, sizeof *ws->placed, &ws->placed, err));
+  source_view *next = ws->sources;
+  for (size_t i = 0; i < p->n_inputs; i++) {
+    ws->views[i] = (input_view){.plan = &p->inputs[i], .sources = next};
+    next += p->inputs[i].n_sources;
+  }
+  return VONK_OK;
+}
+
 static vonk_status create(const vonk_predictor *p, workspace *ws, vonk_error *err) {
   const vonk_model_summary *s = vonk_model_summarize(p->model);
   ws->n_inputs = s->n_inputs;
@@ -20,7 +37,7 @@ static vonk_status create(const vonk_predictor *p, workspace *ws, vonk_error *er
   for (size_t i = 0; i < ws->n_inputs; i++) {
     ws->input_table[i] = &ws->inputs[i];
   }
-  return VONK_OK;
+  return create_views(p, ws, err);
 }
 
 void vonk_workspace_release(workspace *ws) {
@@ -50,6 +67,9 @@ void vonk_workspace_release(workspace *ws) {
   vonk_delete(ws->output_shapes);
   vonk_delete(ws->rows_in);
   vonk_delete(ws->rows_out);
+  vonk_delete(ws->views);
+  vonk_delete(ws->sources);
+  vonk_delete(ws->placed);
   vonk_delete(ws);
 }
 

@@ -229,15 +229,14 @@ static void test_out_of_memory_leaves_all_parts_with_the_caller(void **state) {
   struct ArrowArray out;
   memset(&out, 0x5a, sizeof out);
   const struct ArrowArray before = out;
-  for (int64_t n = 1; n <= 3; n++) { /* owner, structs of the children, their table */
-    vonk_error err = VONK_ERROR_INIT;
-    (void)vonk_memory_fail_at(n);
-    const vonk_status status = vonk_array_list(1, 0, validity, ends, &item, &out, &err);
-    (void)vonk_memory_fail_at(0);
-    assert_int_equal(status, VONK_NOMEM);
-    assert_memory_equal(&out, &before, sizeof out);
-    assert_non_null(item.release);
-  }
+  vonk_error err = VONK_ERROR_INIT;
+  (void)vonk_memory_fail_at(
+      1); /* there is one: of the owner, with the children's structs */
+  const vonk_status status = vonk_array_list(1, 0, validity, ends, &item, &out, &err);
+  (void)vonk_memory_fail_at(0);
+  assert_int_equal(status, VONK_NOMEM);
+  assert_memory_equal(&out, &before, sizeof out);
+  assert_non_null(item.release);
   assert_int_equal(vonk_array_list(1, 0, validity, ends, &item, &out, NULL), VONK_OK);
   out.release(&out);
 }
