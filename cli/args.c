@@ -338,7 +338,8 @@ vonk_status vonk_cli_model_options_read(const vonk_cli_args *args,
     char *key = NULL;
     if (is_option(o, "option")) {
       status = vonk_cli_pair("option", value, "KEY=VALUE", &key, &value, err);
-    } else if (is_option(o, "device") || is_option(o, "plugin")) {
+    } else if (is_option(o, "device") || is_option(o, "plugin") ||
+               is_option(o, "signature")) {
       status = vonk_new_string(o->name, &key, err);
     }
     if (status == VONK_OK && key != NULL) {

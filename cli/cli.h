@@ -61,6 +61,9 @@ int vonk_cli_plugins(const struct vonk_cli_args *);
 int vonk_cli_bench(const struct vonk_cli_args *);
 int vonk_cli_help(const struct vonk_cli_args *);
 
+/* Prints the plug-ins and whether their frameworks work (plugin_list.c). */
+vonk_status vonk_cli_plugin_list(bool is_json, vonk_error *err);
+
 /* Prints the help of a command; the exit code. */
 int vonk_cli_help_about(const char *name);
 
@@ -123,6 +126,9 @@ int vonk_cli_misuse(const char *command, const vonk_error *err);
 /* Makes text from a model or a file fit to print: one line, and nothing that a terminal would obey. */
 void vonk_cli_clean(char *text);
 
+/* Adds a word as a shell takes it, in quotes where it needs them. */
+void vonk_cli_shell_word(const char *word, vonk_text *out);
+
 /* "1.6 MB", "407,050", "3 min 20 s": into out. */
 const char *vonk_cli_bytes(int64_t nbytes, char out[32]);
 const char *vonk_cli_count(int64_t n, char out[32]);
@@ -132,7 +138,7 @@ void vonk_cli_tensor(const vonk_io *io, vonk_text *out);
 
 /* --- shared by commands --- */
 
-/* --device, --option k=v, --plugin: the options of vonk_model_open. */
+/* --device, --option k=v, --plugin, --signature: the options of vonk_model_open. */
 typedef struct vonk_cli_model_options {
   vonk_kv *kvs; /* keys are new strings */
   size_t n;

@@ -26,14 +26,18 @@ const vonk_cli_exit vonk_cli_exits[] = {
        "an option of the plug-in ('vonk plugins' lists them); may be repeated"},         \
       {"plugin", 0, "NAME",                                                              \
        "use this plug-in (a name or an absolute path), not the one that recognises the " \
-       "file"}
+       "file"},                                                                          \
+      {"signature", 0, "KEY",                                                            \
+       "the signature to use of a model that has several, as TensorFlow's SavedModels "  \
+       "may ('vonk inspect' names them)"}
 #define END_OPTIONS {NULL, 0, NULL, NULL}
 #define END_EXAMPLES {NULL, NULL}
 
 static const vonk_cli_option inspect_options[] = {
     {"json", 0, NULL, "print the same as one JSON object"},
     {"sha256", 0, NULL,
-     "add the SHA-256 of the file; MODEL#sha256=DIGEST then accepts only this content"},
+     "add the SHA-256 of the file, or of all files of a folder; MODEL#sha256=DIGEST then "
+     "accepts only this content"},
     MODEL_OPTIONS,
     END_OPTIONS,
 };
@@ -41,6 +45,8 @@ static const vonk_cli_option inspect_options[] = {
 static const vonk_cli_example inspect_examples[] = {
     {"What does this model want, what does it give?", "vonk inspect mnist.onnx"},
     {"The same for a script:", "vonk inspect mnist.onnx --json"},
+    {"Another of the signatures of a SavedModel:",
+     "vonk inspect saved_model --signature embed"},
     END_EXAMPLES,
 };
 
@@ -174,6 +180,8 @@ static const vonk_cli_option plugins_options[] = {
      "test the plug-in at PATH against the rules of the plug-in interface"},
     {"model", 0, "FILE",
      "a model for --conformance to run; without it only what needs none is tested"},
+    {"option", 0, "KEY=VALUE",
+     "an option of the plug-in that --model needs; may be repeated"},
     END_OPTIONS,
 };
 
@@ -211,9 +219,9 @@ static const vonk_cli_example help_examples[] = {END_EXAMPLES};
 
 const vonk_cli_command vonk_cli_commands[] = {
     {"inspect", "MODEL", "show what a model wants and gives",
-     "Prints the inputs and outputs of a model file with their types and shapes, its "
-     "size, what wrote it, and the framework "
-     "that runs it. A dimension that may differ is shown by its name; the first one "
+     "Prints the inputs and outputs of a model, which is a file or a folder, with their "
+     "types and shapes, its size, what wrote it, and the framework that runs it. A "
+     "dimension that may differ is shown by its name; the first one "
      "counts rows.",
      inspect_options, inspect_examples, 1, 1, vonk_cli_inspect},
     {"run", "MODEL INPUT... -o OUTPUT", "score a table with a model",
@@ -248,9 +256,10 @@ const vonk_cli_command vonk_cli_commands[] = {
      "done.",
      sql_options, sql_examples, 0, 1, vonk_cli_query},
     {"plugins", "", "list the model formats and frameworks that can be used here",
-     "A plug-in teaches vonk one framework. Plug-ins are looked for in the folders of "
-     "VONK_PLUGIN_PATH, then beside the "
-     "program, in ../lib/vonk/plugins.",
+     "A plug-in teaches vonk one framework. Listed are its formats and options, and "
+     "whether the framework itself works here; if not, how to get it. Each framework is "
+     "loaded for that in a process of its own. Plug-ins are looked for in the folders of "
+     "VONK_PLUGIN_PATH, then beside the program, in ../lib/vonk/plugins.",
      plugins_options, plugins_examples, 0, 0, vonk_cli_plugins},
     {"bench", "MODEL [INPUT]", "measure vonk against the bare framework",
      "Runs the model on rows from Arrow columns through vonk, and on tensors made "

@@ -25,6 +25,8 @@ static const conformance_check checks[] = {
     {"recognise", check_recognise, NULL, false},
     {"runtime", check_runtime, NULL, true},
     {"errors of open_model", check_errors, NULL, false},
+    {"options: values that are wrong", check_option_values, check_errors, false},
+    {"models: cut off", check_cut_models, check_errors, false},
     {"model: description", check_model, NULL, true},
     {"run: results as described", check_run, NULL, true},
     {"leaves floating-point mode", check_float_mode, NULL, false},
@@ -43,6 +45,9 @@ static const conformance_check checks[] = {
     {"run: unaligned inputs", check_unaligned, check_determinism, false},
     {"run: inputs only read", check_read_only, check_unaligned, false},
     {"outputs outlive their session", check_lifetimes, check_determinism, false},
+    {"outputs are not the inputs", check_outputs_are_own, check_determinism, false},
+    {"models: the same one twice", check_two_models, check_determinism, false},
+    {"models: opened while one runs", check_opening_threads, check_two_models, false},
 };
 enum { N_CHECKS = sizeof(checks) / sizeof(checks[0]) };
 
@@ -68,7 +73,7 @@ static void read_time_limit(void) {
   }
 }
 
-int vonk_cli_conformance(const char *path, const char *model_or_null, FILE *out) {
+int vonk_cli_conformance(const trial_subject *subject, FILE *out) {
   static const char *const words[] = {"ok     ", "FAILED ", "skipped", "FAILED "};
   unsigned counts[4] = {0};
   bool failed[N_CHECKS] = {false}, go_on = true;
@@ -80,7 +85,7 @@ int vonk_cli_conformance(const char *path, const char *model_or_null, FILE *out)
     failed[i] =
         true; /* what needs a check that was not worthwhile is not worthwhile either */
     if (is_worthwhile(i, failed, &reason)) {
-      verdict = trial_start(path, model_or_null, checks[i].check, &reason);
+      verdict = trial_start(subject, checks[i].check, &reason);
       failed[i] = verdict == TRIAL_FAILED || verdict == TRIAL_HUNG;
     }
     counts[verdict]++;
@@ -90,8 +95,8 @@ int vonk_cli_conformance(const char *path, const char *model_or_null, FILE *out)
     go_on = verdict != TRIAL_HUNG && !(failed[i] && checks[i].is_base);
   }
   unsigned n_failed = counts[TRIAL_FAILED] + counts[TRIAL_HUNG];
-  fprintf(out, "%s: %u ok, %u failed, %u skipped", path, counts[TRIAL_PASSED], n_failed,
-          counts[TRIAL_SKIPPED]);
+  fprintf(out, "%s: %u ok, %u failed, %u skipped", subject->path, counts[TRIAL_PASSED],
+          n_failed, counts[TRIAL_SKIPPED]);
   if (i < N_CHECKS) {
     fprintf(out, ", %zu not tried", N_CHECKS - i);
   }

@@ -16,8 +16,7 @@ static trial_batch *new_batch(trial *t, int64_t rows, trial_memory memory) {
   return batch;
 }
 
-/* A run of TRIAL_ROWS rows that must go well, to compare with. */
-static trial_batch *reference(trial *t, vonk_plugin_session *session) {
+trial_batch *trial_reference(trial *t, vonk_plugin_session *session) {
   trial_batch *batch = new_batch(t, trial_rows(t, TRIAL_ROWS), TRIAL_ALIGNED);
   trial_run_well(t, session, batch);
   return batch;
@@ -116,10 +115,10 @@ void check_run(trial *t) {
 void check_determinism(trial *t) {
   trial_open(t);
   vonk_plugin_session *session = trial_session(t);
-  const trial_batch *a = reference(t, session), *b = reference(t, session);
+  const trial_batch *a = trial_reference(t, session), *b = trial_reference(t, session);
   trial_compare_all(t, a, b, "in the second run");
   vonk_plugin_session *other = trial_session(t);
-  trial_compare_all(t, a, reference(t, other), "in another session");
+  trial_compare_all(t, a, trial_reference(t, other), "in another session");
 }
 
 typedef struct worker {
@@ -147,7 +146,7 @@ void check_threads(trial *t) {
   trial_open(t);
   bool shared = (t->api.caps & VONK_CAP_CONCURRENT_RUN) != 0;
   vonk_plugin_session *session = trial_session(t);
-  const trial_batch *expected = reference(t, session);
+  const trial_batch *expected = trial_reference(t, session);
   worker workers[THREADS];
   for (int i = 0; i < THREADS; i++) {
     workers[i] = (worker){.t = t,
@@ -225,7 +224,7 @@ static void need_places(trial *t) {
 void check_preallocated(trial *t) {
   need_places(t);
   vonk_plugin_session *session = trial_session(t);
-  const trial_batch *expected = reference(t, session);
+  const trial_batch *expected = trial_reference(t, session);
   trial_batch *batch = new_batch(t, expected->rows, TRIAL_ALIGNED);
   uint8_t *places[TRIAL_MAX_IO] = {NULL};
   for (uint32_t i = 0; i < t->info.n_outputs; i++) {
@@ -245,7 +244,7 @@ void check_preallocated(trial *t) {
 void check_wrong_place(trial *t) {
   need_places(t);
   vonk_plugin_session *session = trial_session(t);
-  const trial_batch *expected = reference(t, session);
+  const trial_batch *expected = trial_reference(t, session);
   for (uint32_t i = 0; i < t->info.n_outputs; i++) {
     if (!can_be_placed(&t->outputs[i])) {
       continue;
@@ -272,7 +271,7 @@ void check_unwanted(trial *t) {
     trial_skip(t, "needs a model with several outputs");
   }
   vonk_plugin_session *session = trial_session(t);
-  const trial_batch *expected = reference(t, session);
+  const trial_batch *expected = trial_reference(t, session);
   for (uint32_t wanted = 0; wanted < t->info.n_outputs; wanted++) {
     trial_batch *batch = new_batch(t, expected->rows, TRIAL_ALIGNED);
     for (uint32_t i = 0; i < t->info.n_outputs; i++) {
@@ -288,7 +287,7 @@ void check_unwanted(trial *t) {
 static void compare_memory(trial *t, trial_memory memory, const char *what) {
   trial_open(t);
   vonk_plugin_session *session = trial_session(t);
-  const trial_batch *expected = reference(t, session);
+  const trial_batch *expected = trial_reference(t, session);
   trial_batch *batch = new_batch(t, expected->rows, memory);
   trial_run_well(t, session, batch);
   trial_compare_all(t, expected, batch, what);
@@ -313,8 +312,7 @@ static void *duplicate(trial *t, const void *bytes, size_t nbytes) {
   return copy;
 }
 
-/* The outputs of batch in memory of our own. */
-static trial_batch *copy_outputs(trial *t, const trial_batch *batch) {
+trial_batch *trial_copy_outputs(trial *t, const trial_batch *batch) {
   trial_batch *copy = duplicate(t, batch, sizeof(*batch));
   for (uint32_t i = 0; i < t->info.n_outputs; i++) {
     vonk_tensor *out = &copy->output[i];
@@ -331,8 +329,8 @@ static trial_batch *copy_outputs(trial *t, const trial_batch *batch) {
 void check_lifetimes(trial *t) {
   trial_open(t);
   vonk_plugin_session *session = trial_session(t);
-  trial_batch *batch = reference(t, session);
-  const trial_batch *expected = copy_outputs(t, batch);
+  trial_batch *batch = trial_reference(t, session);
+  const trial_batch *expected = trial_copy_outputs(t, batch);
   t->api.release_session(session);
   trial_compare_all(t, expected, batch, "after its session was released");
   trial_release_outputs(t, batch);

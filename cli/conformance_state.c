@@ -242,8 +242,7 @@ static int64_t resident_bytes(void) {
 
 static void open_run_close(trial *t, trial_batch *batch) {
   vonk_error err = VONK_ERROR_INIT;
-  EXPECT(t, trial_open_path(t, t->model, NULL, 0, &t->opened, &err) == VONK_OK,
-         "open_model: %s", err.message);
+  t->opened = trial_open_again(t);
   vonk_plugin_session *session = trial_session(t);
   EXPECT(t, trial_run(t, session, batch, NULL, &err) == VONK_OK, "run: %s", err.message);
   trial_release_outputs(t, batch);

@@ -45,6 +45,66 @@ static void print_hint(const vonk_model_summary *s) {
   }
 }
 
+/* --- what a format with several signatures says about them ----------------------------
+ * The plug-in tells it as metadata: `signature` is the one that was opened, `signatures`
+ * are all of them, "a, b, c". */
+
+static const char *metadata(const vonk_model_summary *s, const char *key) {
+  for (uint32_t i = 0; i < s->n_metadata; i++) {
+    if (strcmp(s->metadata[i].key, key) == 0) {
+      return s->metadata[i].value;
+    }
+  }
+  return NULL;
+}
+
+static bool has_signatures(const vonk_model_summary *s) {
+  return metadata(s, "signature") != NULL && metadata(s, "signatures") != NULL;
+}
+
+static bool is_about_signatures(const vonk_model_summary *s, const vonk_kv *entry) {
+  return has_signatures(s) &&
+         (strcmp(entry->key, "signature") == 0 || strcmp(entry->key, "signatures") == 0);
+}
+
+/* The key at *rest, which is moved behind it; 0 at the end. */
+static size_t next_signature(const char **rest, const char **start) {
+  *rest += strspn(*rest, ", ");
+  *start = *rest;
+  size_t size = strcspn(*rest, ",");
+  *rest += size;
+  return size;
+}
+
+static void print_signatures(const vonk_model_summary *s) {
+  const char *rest = metadata(s, "signatures"), *start;
+  vonk_text text = {.size = 0};
+  size_t n = 0, size;
+  while ((size = next_signature(&rest, &start)) > 0) {
+    vonk_text_add(&text, "%s%.*s", n++ == 0 ? "" : ", ", (int)size, start);
+  }
+  vonk_cli_clean(text.data);
+  vonk_text chosen = {.size = 0};
+  vonk_text_add(&chosen, "%s", metadata(s, "signature"));
+  vonk_cli_clean(chosen.data);
+  (void)printf("  %-10s %s", "signature", chosen.data);
+  (void)(n > 1 ? printf(", of: %s\n", text.data) : printf("\n"));
+}
+
+/* Another signature than the one opened, as an example to type. */
+static bool other_signature(const vonk_model_summary *s, vonk_text *out) {
+  const char *rest = metadata(s, "signatures"), *chosen = metadata(s, "signature");
+  const char *start;
+  size_t size;
+  while ((size = next_signature(&rest, &start)) > 0) {
+    if (strlen(chosen) != size || memcmp(chosen, start, size) != 0) {
+      vonk_text_add(out, "%.*s", (int)size, start);
+      return true;
+    }
+  }
+  return false;
+}
+
 /* One line; long values are cut, --json has them whole. */
 static void print_metadata(const char *title, const vonk_kv *entry) {
   enum { LONGEST = 100 };
@@ -54,6 +114,46 @@ static void print_metadata(const char *title, const vonk_kv *entry) {
                 is_long ? "..." : "");
   vonk_cli_clean(text.data);
   (void)printf("  %-10s %s\n", title, text.data);
+}
+
+/* "vonk <command> MODEL", with the options that opened it but for `left_out`, so that the
+ * line can be pasted. */
+static void print_command(const char *command, const vonk_model_summary *s,
+                          const vonk_cli_model_options *options, const char *left_out) {
+  vonk_text word = {.size = 0};
+  vonk_cli_shell_word(s->path, &word);
+  (void)printf("vonk %s %s", command, word.data);
+  for (size_t i = 0; i < options->n; i++) {
+    const char *key = options->kvs[i].key;
+    if (left_out != NULL && strcmp(key, left_out) == 0) {
+      continue;
+    }
+    static const char *const own[] = {"device", "plugin", "signature"};
+    bool is_own = false;
+    for (size_t k = 0; k < sizeof(own) / sizeof(own[0]); k++) {
+      is_own = is_own || strcmp(key, own[k]) == 0;
+    }
+    vonk_text value = {.size = 0}, quoted = {.size = 0};
+    vonk_text_add(&value, "%s%s%s", is_own ? "" : key, is_own ? "" : "=",
+                  options->kvs[i].value);
+    vonk_cli_shell_word(value.data, &quoted);
+    (void)printf(" --%s %s", is_own ? key : "option", quoted.data);
+  }
+}
+
+static void print_next(const vonk_model_summary *s,
+                       const vonk_cli_model_options *options) {
+  vonk_text other = {.size = 0}, quoted = {.size = 0};
+  (void)printf("\nNext:\n");
+  print_hint(s);
+  print_command("run", s, options, NULL);
+  (void)printf(" ROWS.parquet -o PREDICTIONS.parquet\n");
+  if (has_signatures(s) && other_signature(s, &other)) {
+    vonk_cli_clean(other.data);
+    vonk_cli_shell_word(other.data, &quoted);
+    print_command("inspect", s, options, "signature");
+    (void)printf(" --signature %s\n", quoted.data);
+  }
 }
 
 static void print_summary(const vonk_model_summary *s, const char *digest) {
@@ -72,12 +172,16 @@ static void print_summary(const vonk_model_summary *s, const char *digest) {
   }
   print_tensors(s->n_inputs == 1 ? "input" : "inputs", s->inputs, s->n_inputs);
   print_tensors(s->n_outputs == 1 ? "output" : "outputs", s->outputs, s->n_outputs);
-  for (uint32_t i = 0; i < s->n_metadata; i++) {
-    print_metadata(i == 0 ? "metadata" : "", &s->metadata[i]);
+  if (has_signatures(s)) {
+    print_signatures(s);
   }
-  (void)printf("\nNext:\n");
-  print_hint(s);
-  (void)printf("vonk run %s ROWS.parquet -o PREDICTIONS.parquet\n", s->path);
+  const char *title = "metadata";
+  for (uint32_t i = 0; i < s->n_metadata; i++) {
+    if (!is_about_signatures(s, &s->metadata[i])) {
+      print_metadata(title, &s->metadata[i]);
+      title = "";
+    }
+  }
 }
 
 /* --- for scripts --- */
@@ -112,12 +216,26 @@ static json_t *json_tensors(const vonk_io *const *ios, uint32_t n) {
   return list;
 }
 
+/* NULL where the format has no signatures. */
+static json_t *json_signatures(const vonk_model_summary *s) {
+  if (!has_signatures(s)) {
+    return json_null();
+  }
+  json_t *list = json_array();
+  const char *rest = metadata(s, "signatures"), *start;
+  size_t size;
+  while ((size = next_signature(&rest, &start)) > 0) {
+    (void)json_array_append_new(list, json_stringn(start, size));
+  }
+  return list;
+}
+
 static json_t *json_count(int64_t n) { return n < 0 ? json_null() : json_integer(n); }
 
 static json_t *json_summary(const vonk_model_summary *s, const char *digest) {
-  json_t *metadata = json_object();
+  json_t *entries = json_object();
   for (uint32_t i = 0; i < s->n_metadata; i++) {
-    (void)json_object_set_new(metadata, s->metadata[i].key,
+    (void)json_object_set_new(entries, s->metadata[i].key,
                               json_text(s->metadata[i].value));
   }
   json_t *root = json_object();
@@ -133,7 +251,11 @@ static json_t *json_summary(const vonk_model_summary *s, const char *digest) {
   (void)json_object_set_new(root, "file_bytes", json_count(s->file_bytes));
   (void)json_object_set_new(root, "inputs", json_tensors(s->inputs, s->n_inputs));
   (void)json_object_set_new(root, "outputs", json_tensors(s->outputs, s->n_outputs));
-  (void)json_object_set_new(root, "metadata", metadata);
+  (void)json_object_set_new(root, "metadata", entries);
+  (void)json_object_set_new(
+      root, "signature",
+      has_signatures(s) ? json_text(metadata(s, "signature")) : json_null());
+  (void)json_object_set_new(root, "signatures", json_signatures(s));
   if (digest != NULL) {
     (void)json_object_set_new(root, "sha256", json_text(digest));
   }
@@ -143,7 +265,7 @@ static json_t *json_summary(const vonk_model_summary *s, const char *digest) {
 /* --- the command --- */
 
 static vonk_status inspect(const vonk_cli_args *args, const vonk_model *model,
-                           vonk_error *err) {
+                           const vonk_cli_model_options *options, vonk_error *err) {
   char digest[65];
   bool wants_digest = vonk_cli_flag(args, "sha256");
   if (wants_digest) {
@@ -157,6 +279,7 @@ static vonk_status inspect(const vonk_cli_args *args, const vonk_model *model,
     json_decref(root);
   } else {
     print_summary(summary, wants_digest ? digest : NULL);
+    print_next(summary, options);
   }
   return VONK_OK;
 }
@@ -171,7 +294,7 @@ int vonk_cli_inspect(const vonk_cli_args *args) {
   vonk_status status =
       vonk_model_open(args->operands[0], options.kvs, options.n, &model, &err);
   if (status == VONK_OK) {
-    status = inspect(args, model, &err);
+    status = inspect(args, model, &options, &err);
   }
   vonk_model_close(model);
   vonk_cli_model_options_clear(&options);

@@ -49,6 +49,21 @@ int vonk_cli_misuse(const char *command, const vonk_error *err) {
   return VONK_EXIT_USAGE;
 }
 
+void vonk_cli_shell_word(const char *word, vonk_text *out) {
+  static const char plain[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=:,@%+-";
+  if (word[0] != '\0' && strspn(word, plain) == strlen(word)) {
+    vonk_text_add(out, "%s", word);
+    return;
+  }
+  vonk_text_add(out, "'");
+  for (; *word != '\0'; word++) {
+    const char letter[] = {*word, '\0'};
+    vonk_text_add(out, "%s", *word == '\'' ? "'\\''" : letter);
+  }
+  vonk_text_add(out, "'");
+}
+
 const char *vonk_cli_bytes(int64_t nbytes, char out[32]) {
   static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
   double value = (double)nbytes;

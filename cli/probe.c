@@ -19,8 +19,9 @@ static void load_as_library(trial *t) {
 }
 
 int vonk_cli_probe(const char *path, FILE *out) {
+  const trial_subject subject = {.path = path};
   vonk_text reason = {0};
-  trial_verdict verdict = trial_start(path, NULL, load_as_library, &reason);
+  trial_verdict verdict = trial_start(&subject, load_as_library, &reason);
   if (verdict == TRIAL_PASSED) {
     fprintf(out, "%s: can be loaded\n", path);
     return 0;

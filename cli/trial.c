@@ -8,10 +8,10 @@
 
 #include "cli/trial.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -114,16 +114,18 @@ vonk_status trial_open_path(trial *t, const char *path, const vonk_kv *options, 
   return t->api.open_model(path, options, n, out, err);
 }
 
-void trial_open(trial *t) {
-  if (t->model == NULL) {
-    trial_skip(t, "needs a model");
-  }
-  trial_load(t);
+vonk_plugin_model *trial_open_again(trial *t) {
+  vonk_plugin_model *model = NULL;
   vonk_error err = VONK_ERROR_INIT;
-  const char *version, *path;
-  EXPECT(t, t->api.runtime(&version, &path, &err) == VONK_OK, "runtime: %s", err.message);
-  EXPECT(t, trial_open_path(t, t->model, NULL, 0, &t->opened, &err) == VONK_OK,
-         "open_model: %s", err.message);
+  vonk_status status =
+      trial_open_path(t, t->model, t->options, t->n_options, &model, &err);
+  EXPECT(t, status == VONK_OK, "open_model: %s", err.message);
+  EXPECT(t, model != NULL, "open_model: returned VONK_OK and no model");
+  return model;
+}
+
+void trial_describe(trial *t) {
+  vonk_error err = VONK_ERROR_INIT;
   t->info = (vonk_model_info){
       .struct_size = (uint32_t)sizeof(t->info), .n_params = -1, .weight_bytes = -1};
   EXPECT(t, t->api.model_info(t->opened, &t->info, &err) == VONK_OK, "model_info: %s",
@@ -140,6 +142,18 @@ void trial_open(trial *t) {
              "describe %s %u: %s", is_output ? "output" : "input", i, err.message);
     }
   }
+}
+
+void trial_open(trial *t) {
+  if (t->model == NULL) {
+    trial_skip(t, "needs a model");
+  }
+  trial_load(t);
+  vonk_error err = VONK_ERROR_INIT;
+  const char *version, *path;
+  EXPECT(t, t->api.runtime(&version, &path, &err) == VONK_OK, "runtime: %s", err.message);
+  t->opened = trial_open_again(t);
+  trial_describe(t);
 }
 
 vonk_plugin_session *trial_session(trial *t) {
@@ -226,24 +240,20 @@ static trial_verdict wait_for(pid_t child, int report, int output, vonk_text *re
   return judge(message, size, state, output, reason);
 }
 
-static void remove_folder(const char *folder) {
-  DIR *dir = opendir(folder);
-  if (dir == NULL) {
-    return;
-  }
-  for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-    char path[4096];
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name) <
-            (int)sizeof(path)) {
-      (void)remove(path);
-    }
-  }
-  closedir(dir);
-  (void)rmdir(folder);
+static int remove_entry(const char *path, const struct stat *info, int type,
+                        struct FTW *place) {
+  (void)info;
+  (void)type;
+  (void)place;
+  return remove(path);
 }
 
-trial_verdict trial_start(const char *path, const char *model, void (*check)(trial *),
+static void remove_folder(const char *folder) {
+  enum { OPEN_FOLDERS = 8 };
+  (void)nftw(folder, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+}
+
+trial_verdict trial_start(const trial_subject *subject, void (*check)(trial *),
                           vonk_text *reason) {
   char folder[] = "/tmp/vonk-trial-XXXXXX";
   int ends[2];
@@ -257,8 +267,10 @@ trial_verdict trial_start(const char *path, const char *model, void (*check)(tri
   pid_t child = t == NULL ? -1 : fork();
   if (child == 0) {
     close(ends[0]);
-    t->path = path;
-    t->model = model;
+    t->path = subject->path;
+    t->model = subject->model;
+    t->options = subject->options;
+    t->n_options = subject->n_options;
     t->folder = folder;
     t->report = ends[1];
     be_child(t, check, output);

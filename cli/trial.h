@@ -7,14 +7,17 @@
 #include <stdio.h>
 #include <stdnoreturn.h>
 
+#include "cli/conformance.h"
 #include "plugin/plugin.h"
 
 enum { TRIAL_MAX_IO = 64, TRIAL_ROWS = 7 };
 
 /* In the child. What a check allocates is freed by the child's end. */
 typedef struct trial {
-  const char *path;   /* of the plug-in */
-  const char *model;  /* NULL: none was given */
+  const char *path;       /* of the plug-in */
+  const char *model;      /* NULL: none was given */
+  const vonk_kv *options; /* that open_model is given with the model */
+  size_t n_options;
   const char *folder; /* an empty temporary folder, for files that the check makes */
   int report;         /* where the verdict goes */
   vonk_plugin_v1 api; /* after trial_load */
@@ -48,18 +51,21 @@ typedef enum trial_verdict {
 } trial_verdict;
 
 /* Runs check in a child; reason is why it did not pass. */
-trial_verdict trial_start(const char *path, const char *model, void (*check)(trial *),
+trial_verdict trial_start(const trial_subject *, void (*check)(trial *),
                           vonk_text *reason);
 /* How long a check may take; a test of the suite shortens it. */
 extern unsigned trial_seconds;
 
 /* Steps that many checks begin with; each ends the child with a verdict if it fails. */
 void trial_load(trial *);
-void trial_open(trial *); /* trial_load, the framework, the model and its description;
-                             skips without a model */
+void trial_open(trial *);     /* trial_load, the framework, the model and its description;
+                                 skips without a model */
+void trial_describe(trial *); /* asks t->opened for info, inputs and outputs */
 vonk_plugin_session *trial_session(trial *);
 vonk_status trial_open_path(trial *, const char *path, const vonk_kv *options, size_t n,
                             vonk_plugin_model **out, vonk_error *err);
+/* The model, with its options; fails if it cannot be opened. */
+vonk_plugin_model *trial_open_again(trial *);
 
 /* Checks, by file. conformance_load.c: */
 void check_load(trial *);
@@ -89,6 +95,13 @@ void check_read_only(trial *);
 void check_lifetimes(trial *);
 void check_cancel(trial *);
 
+/* conformance_models.c */
+void check_two_models(trial *);
+void check_opening_threads(trial *);
+void check_option_values(trial *);
+void check_cut_models(trial *);
+void check_outputs_are_own(trial *);
+
 /* conformance_data.c: rows for a model, and what came out. */
 typedef enum trial_memory { TRIAL_ALIGNED, TRIAL_ODD, TRIAL_READ_ONLY } trial_memory;
 typedef struct trial_batch {
@@ -113,6 +126,10 @@ void trial_compare(trial *, const trial_batch *a, const trial_batch *b, uint32_t
 void trial_compare_all(trial *, const trial_batch *a, const trial_batch *b,
                        const char *what);
 void trial_release_outputs(trial *, trial_batch *);
+/* A run of TRIAL_ROWS rows that must go well, to compare with. */
+trial_batch *trial_reference(trial *, vonk_plugin_session *);
+/* The outputs of batch in memory of our own. */
+trial_batch *trial_copy_outputs(trial *, const trial_batch *);
 size_t trial_dtype_size(vonk_dtype dtype);
 size_t trial_elements(int32_t rank, const int64_t *shape);
 

@@ -147,6 +147,18 @@ foreach(source IN LISTS VONK_C_TESTS)
   endif()
 endforeach()
 
+# --- processes with several frameworks: C programs that tests/mixing/test_*.py runs ----------------------------------
+file(GLOB VONK_MIXING_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/mixing/*.c)
+foreach(source IN LISTS VONK_MIXING_SOURCES)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(mixing_${name} ${source})
+  set_target_properties(mixing_${name} PROPERTIES OUTPUT_NAME ${name}
+                        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/mixing)
+  target_include_directories(mixing_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(mixing_${name} PRIVATE vonk_flags vonk_shared Threads::Threads ${CMAKE_DL_LIBS} m)
+  add_dependencies(mixing_${name} ${VONK_FRAMEWORK_PLUGINS})
+endforeach()
+
 # --- tests in Python of what the build tree holds: the program (as a child process), library and plug-in (ctypes) ----
 # tests/python and tests/tools are about the installed wheel and about our tools: tools/test.sh runs those.
 # tests/engines/<engine>/test_<name>.py is the test <engine>.test_<name>.
@@ -167,6 +179,15 @@ if(VONK_SANITIZE MATCHES "address")
   endforeach()
   string(STRIP "${VONK_PRELOAD}" VONK_PRELOAD)
 endif()
+# The plug-ins whose framework is here: tests of the others are left out, and of these never.
+set(VONK_TEST_FRAMEWORKS "")
+foreach(pair onnx=VONK_ONNXRUNTIME tensorflow=VONK_TENSORFLOW torch=VONK_TORCH)
+  string(REGEX MATCH "^(.*)=(.*)$" pair ${pair})
+  if(EXISTS "${${CMAKE_MATCH_2}}")
+    list(APPEND VONK_TEST_FRAMEWORKS ${CMAKE_MATCH_1})
+  endif()
+endforeach()
+list(JOIN VONK_TEST_FRAMEWORKS "," VONK_TEST_FRAMEWORKS)
 foreach(source IN LISTS VONK_PYTESTS)
   get_filename_component(name ${source} NAME_WE)
   get_filename_component(folder ${source} DIRECTORY)
@@ -179,7 +200,12 @@ foreach(source IN LISTS VONK_PYTESTS)
     "VONK_BUILD_DIR=${PROJECT_BINARY_DIR}" "VONK_PROGRAM=${PROJECT_BINARY_DIR}/bin/vonk"
     "VONK_LIBRARY=${PROJECT_BINARY_DIR}/lib/libvonk.so"
     "VONK_MOCK_DIR=${VONK_MOCK_FOLDER}" "VONK_TEST_PLUGIN_DIR=${VONK_PLUGIN_FOLDER}"
-    "VONK_TEST_SANITIZE=${VONK_SANITIZE}")
+    "VONK_TEST_SANITIZE=${VONK_SANITIZE}" "VONK_TEST_FRAMEWORKS=${VONK_TEST_FRAMEWORKS}")
+  if(folder STREQUAL "frameworks")
+    set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT "PYTHONPATH=${PROJECT_BINARY_DIR}/python"
+      "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension")
+    set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # the first of them makes the models
+  endif()
   if(folder MATCHES "^duckdb")
     set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT
       "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension" "VONK_DEPS_DIR=${VONK_DEPS_DIR}")
@@ -200,6 +226,18 @@ if(TARGET vonk_cli)
   if(TARGET vonk_onnx)
     vonk_add_test(conformance.onnx vonk_cli plugins --conformance $<TARGET_FILE:vonk_onnx>)
   endif()
+  # With models that tests/frameworks makes, each with the options that it needs.
+  foreach(pair tensorflow=tensorflow torchscript=torch aoti=torch)
+    string(REGEX MATCH "^(.*)=(.*)$" pair ${pair})
+    set(name conformance.${CMAKE_MATCH_1})
+    set(framework ${CMAKE_MATCH_2})
+    if(TARGET vonk_${framework} AND VONK_TEST_FRAMEWORKS MATCHES "${framework}")
+      vonk_add_test(${name} ${VONK_PYTHON} ${PROJECT_SOURCE_DIR}/tests/frameworks/conformance.py ${CMAKE_MATCH_1}
+                    $<TARGET_FILE:vonk_cli> $<TARGET_FILE:vonk_${framework}>)
+      set_property(TEST ${name} PROPERTY TIMEOUT 900)
+      set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "VONK_TEST_SANITIZE=${VONK_SANITIZE}")
+    endif()
+  endforeach()
 endif()
 
 # --- examples: the plug-in built like ours, the embedding program built by a stranger against an installation -----

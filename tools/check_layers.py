@@ -20,10 +20,10 @@ SUFFIXES = {".c", ".h", ".cc"}
 
 #: C, C++ and POSIX headers that any layer may use.
 SYSTEM = set(
-    "assert.h ctype.h dirent.h dlfcn.h errno.h execinfo.h fcntl.h fenv.h fnmatch.h float.h getopt.h glob.h "
+    "assert.h ctype.h dirent.h dlfcn.h errno.h execinfo.h fcntl.h fenv.h fnmatch.h float.h ftw.h getopt.h glob.h "
     "inttypes.h libgen.h limits.h link.h locale.h math.h poll.h pthread.h sched.h setjmp.h signal.h spawn.h stdalign.h "
     "stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h stdnoreturn.h string.h strings.h termios.h "
-    "threads.h time.h uchar.h unistd.h wchar.h wctype.h cstddef cstdint cstdlib cstring new stdexcept exception string "
+    "threads.h time.h elf.h uchar.h unistd.h wchar.h wctype.h cstddef cstdint cstdlib cstring new stdexcept exception string "
     "vector memory xmmintrin.h pmmintrin.h immintrin.h".split()
 )
 SYSTEM_PREFIXES = ("sys/", "linux/")
@@ -72,7 +72,14 @@ RULES = {
     "plugins/kit": rule(public="plugin.h"),
     "plugins/onnx": rule("kit", public="plugin.h"),
     "plugins/tensorflow": rule("kit", public="plugin.h"),
-    "plugins/torch": rule("kit", public="plugin.h"),
+    "plugins/torch": rule("kit script", public="plugin.h"),
+    "plugins/torch/script": rule(
+        public="plugin.h",
+        system="algorithm deque mutex optional set ATen/ATen.h c10/core/InferenceMode.h torch/version.h "
+        "torch/csrc/jit/api/module.h torch/csrc/jit/ir/alias_analysis.h torch/csrc/jit/passes/inliner.h "
+        "torch/csrc/jit/passes/dead_code_elimination.h torch/csrc/jit/passes/inline_fork_wait.h "
+        "torch/csrc/jit/runtime/graph_executor.h torch/csrc/jit/serialization/import.h",
+    ),
     "engines/duckdb": rule("base", system="duckdb.h duckdb_extension.h"),
     "engines/duckdb/functions": rule("base duckdb", system="duckdb.h duckdb_extension.h"),
     "engines/duckdb/extension": rule("base duckdb functions", system="duckdb.h duckdb_extension.h"),

@@ -134,6 +134,31 @@ static void test_what_is_wrong_with_runs(void **state) {
   expect_failure("scribble", "run: inputs only read", "the process ");
   expect_failure("overread", "run: inputs only read", "the process ");
   expect_failure("short_lived", "outputs outlive their session", "after its session");
+  expect_failure("aliasing", "outputs are not the inputs", "after the host wrote");
+}
+
+static void test_what_is_wrong_with_models(void **state) {
+  (void)state;
+  expect_failure("any_value", "options: values that are wrong", "option scale=''");
+  expect_failure("trusting", "models: cut off", "the process ");
+  expect_failure("last_one", "models: the same one twice", "were closed");
+  expect_failure("one_model", "models: opened while one runs", "byte 0 of");
+}
+
+/* An option without which the model cannot be opened reaches every check. */
+static void test_options_are_passed_on(void **state) {
+  (void)state;
+  char arguments[500], text[20000];
+  snprintf(arguments, sizeof(arguments),
+           "--conformance %s/mock_needs_option.so --model %s", VONK_MOCK_DIR, model);
+  assert_int_not_equal(run(arguments, text, sizeof(text)), 0);
+  assert_non_null(strstr(text, "open_model: option 'scale': is missing"));
+  strcat(arguments, " --option scale=2");
+  if (run(arguments, text, sizeof(text)) != 0) {
+    fail_msg("with the option:\n%s", text);
+  }
+  assert_int_equal(run("--option scale=2", text, sizeof(text)), 2);
+  assert_non_null(strstr(text, "--option: only goes with --conformance"));
 }
 
 static void test_what_never_ends_is_ended(void **state) {
@@ -150,7 +175,7 @@ static void test_the_example_passes(void **state) {
                    "/../examples/vonk_linear.so "
                    "--model " VONK_EXAMPLES_DIR "/plugin/iris.linear",
                    text, sizeof(text));
-  if (status != 0 || strstr(text, "23 ok, 0 failed, 1 skipped") == NULL) {
+  if (status != 0 || strstr(text, "28 ok, 0 failed, 1 skipped") == NULL) {
     fail_msg("exit status %d:\n%s", status, text);
   }
 }
@@ -199,6 +224,8 @@ int main(void) {
       cmocka_unit_test(test_what_is_wrong_before_the_first_model),
       cmocka_unit_test(test_what_is_wrong_with_manners),
       cmocka_unit_test(test_what_is_wrong_with_runs),
+      cmocka_unit_test(test_what_is_wrong_with_models),
+      cmocka_unit_test(test_options_are_passed_on),
       cmocka_unit_test(test_what_never_ends_is_ended),
       cmocka_unit_test(test_the_example_passes),
 #ifdef VONK_TEST_ONNXRUNTIME
