@@ -15,7 +15,7 @@ if(VONK_TORCH AND EXISTS ${header} AND EXISTS ${VONK_TORCH_LIB}/libc10.so)
     PREFIX "" OUTPUT_NAME vonk_torchscript-${VONK_TORCH_MINOR}
     LIBRARY_OUTPUT_DIRECTORY ${VONK_PLUGIN_FOLDER}/torch
     SKIP_BUILD_RPATH ON INSTALL_RPATH "")
-  target_include_directories(vonk_torchscript PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/plugins/torch)
+  target_include_directories(vonk_torchscript PRIVATE ${PROJECT_SOURCE_DIR}/include)
   target_include_directories(vonk_torchscript SYSTEM PRIVATE
     ${VONK_TORCH_ROOT}/include ${VONK_TORCH_ROOT}/include/torch/csrc/api/include)
   # Wheels since 2.7 use the C++11 strings. vptr checks would need PyTorch's type information.

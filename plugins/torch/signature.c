@@ -101,6 +101,27 @@ static vonk_status check_dtype(const vonk_plugin_model *model, const kit_spec *s
   return VONK_OK;
 }
 
+/* What was compiled in cannot be changed by an option. */
+static vonk_status check_exact(const vonk_plugin_model *model, const torch_input *input,
+                               const kit_spec *wanted, vonk_error *err) {
+  const kit_spec *found = &input->spec;
+  bool fits =
+      wanted->dtype == found->dtype && (wanted->rank < 0 || wanted->rank == found->rank);
+  for (int32_t i = 0; fits && i < wanted->rank; ++i) {
+    fits = found->shape[i] < 0 || found->shape[i] == wanted->shape[i];
+  }
+  if (fits) {
+    return VONK_OK;
+  }
+  char shape[256];
+  vonk_kit_shape_text(found->shape, found->rank, NULL, shape, sizeof shape);
+  return vonk_kit_fail(err, VONK_INVALID,
+                       "option 'inputs': '%s' is %s%s in '%s' and cannot be something "
+                       "else",
+                       input->name, vonk_kit_dtype(found->dtype)->name, shape,
+                       model->path);
+}
+
 /* Adds one input to the model unless it is left out. */
 static vonk_status take_input(vonk_plugin_model *model, const torch_input *input,
                               uint32_t *chosen, bool *is_unknown, vonk_error *err) {
@@ -115,6 +136,9 @@ static vonk_status take_input(vonk_plugin_model *model, const torch_input *input
     spec.rank = -1;
   }
   if (wanted != NULL && wanted->dtype != 0) {
+    if (input->is_exact) {
+      VONK_TRY(check_exact(model, input, wanted, err));
+    }
     spec.dtype = wanted->dtype;
     if (wanted->rank >= 0) {
       spec.rank = wanted->rank;

@@ -165,6 +165,13 @@ static vonk_status copy_value(const torch_runtime *runtime, const char *name,
   return VONK_OK;
 }
 
+vonk_status vonk_torch_tensor_copy(const torch_runtime *runtime, const char *name,
+                                   aten_tensor **value, vonk_error *err) {
+  torch_tensor_facts facts;
+  VONK_TRY(vonk_torch_tensor_facts(runtime, *value, name, &facts, err));
+  return copy_value(runtime, name, &facts, value, err);
+}
+
 static vonk_status check_facts(const vonk_io *io, const torch_tensor_facts *facts,
                                vonk_error *err) {
   if (facts->dtype != io->dtype) {

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "script.h"
+#include "torch/script/script.h"
 
 /* --- libtorch_cpu ------------------------------------------------------------------- */
 

@@ -73,6 +73,9 @@ vonk_status vonk_torch_tensor_facts(const torch_runtime *, aten_tensor *,
 vonk_status vonk_torch_tensor_adopt(const torch_runtime *, const vonk_run *,
                                     const vonk_io *io, aten_tensor *value,
                                     vonk_tensor *tensor, vonk_error *err);
+/* Replaces a tensor by a row-major copy in memory of its own. */
+vonk_status vonk_torch_tensor_copy(const torch_runtime *, const char *name,
+                                   aten_tensor **value, vonk_error *err);
 void vonk_torch_tensor_delete(const torch_runtime *, aten_tensor *); /* takes NULL */
 
 /* --- models (model.c) and their two kinds (script.c, package.c) ------------------------ */
@@ -110,7 +113,8 @@ struct vonk_plugin_model {
   bool allow_native_code;
   vonk_model_info info;
   vonk_io *inputs, *outputs;
-  void *inside; /* of the kind */
+  void *facts;  /* of the kind: what its check found */
+  void *inside; /* of the kind: what it opened */
 };
 
 struct vonk_plugin_session {
@@ -136,7 +140,8 @@ void vonk_torch_release_model(vonk_plugin_model *);
 typedef struct torch_input {
   const char *name;
   bool is_optional;
-  bool is_known;   /* the three below */
+  bool is_known;   /* dtype and shape: */
+  bool is_exact;   /* and what the option says must not differ */
   kit_spec spec;   /* name apart */
   uint32_t number; /* its place in the file's own order */
 } torch_input;
