@@ -80,7 +80,8 @@ typedef struct tf_meta_file {
   kit_slice filename_tensor, restore_node; /* of its saver; empty = none */
   kit_slice version;                       /* of the TensorFlow that wrote it */
   kit_slice init_node;                     /* empty = none */
-  tf_entry *signatures, *assets;           /* an asset's key is empty */
+  kit_slice table_nodes; /* a list of nodes {1 names} that fill tables; may be empty */
+  tf_entry *signatures, *assets; /* an asset's key is empty */
   kit_slice *tags;
   uint32_t n_signatures, n_assets, n_tags;
 } tf_meta_file;

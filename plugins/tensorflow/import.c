@@ -64,6 +64,10 @@ vonk_status vonk_tf_import(tf_opening *opening, vonk_error *err) {
   VONK_TRY(code);
   VONK_TRY(
       find_ports(model, model->input_ports, model->info.n_inputs, &model->feeds, err));
-  return find_ports(model, model->output_ports, model->info.n_outputs, &model->fetches,
-                    err);
+  VONK_TRY(find_ports(model, model->output_ports, model->info.n_outputs, &model->fetches,
+                      err));
+  if (!opening->has_signature) {
+    VONK_TRY(vonk_tf_graph_ports_describe(opening, err));
+  }
+  return vonk_tf_signature_refine(opening, err);
 }

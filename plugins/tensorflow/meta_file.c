@@ -261,12 +261,16 @@ static bool read_collection(kit_slice bytes, tf_meta_file *out) {
   if (!read_entry(bytes, &entry)) {
     return false;
   }
+  tf_entry list, name;
+  if (vonk_kit_slice_equals(entry.key, "table_initializer")) {
+    out->table_nodes = read_entry(entry.value, &list) ? list.key : (kit_slice){0};
+    return true;
+  }
   bool is_main = vonk_kit_slice_equals(entry.key, "saved_model_main_op");
   if (!is_main &&
       (!vonk_kit_slice_equals(entry.key, "legacy_init_op") || out->init_node.size != 0)) {
     return true;
   }
-  tf_entry list, name;
   if (read_entry(entry.value, &list) && read_entry(list.key, &name)) {
     out->init_node = name.key;
   }

@@ -1,10 +1,21 @@
-/* Models: what a file or folder holds, told before anything is run. */
-#define _GNU_SOURCE
+/* Models: what a file or folder holds, told before anything is run.
+ *
+ *   sniff.c       what it is
+ *   savedmodel.c, checkpoint.c, graphdef.c
+ *                 map the file and read it (meta_file.c, graph_file.c); inputs and outputs
+ *                 by its signature (signature.c) or by the graph's own look (graphdef.c)
+ *   reach.c       what a run would execute: is it all harmless, how many numbers
+ *   files.c, origin.c
+ *                 the files beside it, and whether they are its own
+ *   import.c      the graph handed to TensorFlow
+ *
+ * Only the last step needs TensorFlow. The file is unmapped when the model is open: all
+ * that is kept are names. Variables are loaded by the first session (session.c).
+ */
 #include <fenv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "opening.h"
 
@@ -41,13 +52,17 @@ static vonk_status set_option(tf_opening *opening, const vonk_kv *option,
                        option->key);
 }
 
-static vonk_status open_kind(tf_opening *opening, vonk_error *err) {
-  struct stat facts;
-  if (stat(opening->place.path, &facts) == 0 && S_ISDIR(facts.st_mode)) {
-    return vonk_tf_savedmodel_open(opening, err);
+/* "tensorflow 2.21.0" */
+static vonk_status take_producer(tf_opening *opening, vonk_error *err) {
+  kit_slice version = opening->meta.version;
+  char text[128];
+  if (version.size == 0 || version.size > 100) {
+    return VONK_OK;
   }
-  return vonk_kit_fail(err, VONK_MODEL, "'%s': is no TensorFlow model",
-                       opening->place.path);
+  int n = snprintf(text, sizeof text, "tensorflow %.*s", (int)version.size,
+                   (const char *)version.data);
+  return vonk_kit_new_text(&opening->model->arena, text, (size_t)n,
+                           &opening->model->info.producer, err);
 }
 
 static vonk_status fill(tf_opening *opening, const vonk_kv *options, size_t n_options,
@@ -58,7 +73,10 @@ static vonk_status fill(tf_opening *opening, const vonk_kv *options, size_t n_op
   }
   model->info = (vonk_model_info){
       .struct_size = (uint32_t)sizeof model->info, .n_params = -1, .weight_bytes = -1};
+  tf_open_kind open_kind = NULL;
+  VONK_TRY(vonk_tf_kind_find(opening->place.path, &open_kind, err));
   VONK_TRY(open_kind(opening, err));
+  VONK_TRY(take_producer(opening, err));
   VONK_TRY(vonk_tf_runtime_get(&model->runtime, err));
   return vonk_tf_import(opening, err);
 }

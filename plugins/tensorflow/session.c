@@ -51,23 +51,81 @@ static tf_tensor *new_text(const tf_api *api, const char *text) {
   return tensor;
 }
 
-/* Runs the node that restores the variables. */
-static vonk_status restore(const vonk_plugin_model *model, tf_core *core,
-                           tf_status *status, vonk_error *err) {
-  const tf_api *api = &model->runtime->api;
-  tf_output prefix, node;
-  VONK_TRY(vonk_tf_port_find(model, &model->prefix_port, &prefix, err));
-  node.operation = api->GraphOperationByName(model->graph, model->restore_node);
-  if (node.operation == NULL) {
-    return vonk_kit_fail(err, VONK_MODEL, "'%s': has no node '%s'", model->path,
-                         model->restore_node);
+/* What is fed when a session starts: the checkpoint's prefix and the assets' paths. */
+typedef struct feeds {
+  tf_output *outputs;
+  tf_tensor **values;
+  int n;
+} feeds;
+
+static vonk_status add_text(const vonk_plugin_model *model, const tf_port *port,
+                            const char *text, feeds *f, vonk_error *err) {
+  VONK_TRY(vonk_tf_port_find(model, port, &f->outputs[f->n], err));
+  tf_tensor *value = new_text(&model->runtime->api, text);
+  if (value == NULL) {
+    return vonk_kit_fail_nomem(err, sizeof(tf_string));
   }
-  tf_tensor *value = new_text(api, model->prefix);
-  const tf_operation *targets[] = {node.operation};
-  api->SessionRun(core->session, NULL, &prefix, &value, 1, NULL, NULL, 0, targets, 1,
-                  NULL, status);
-  api->DeleteTensor(value);
-  return vonk_tf_check(model->runtime, status, err, "'%s'", model->path);
+  f->values[f->n++] = value;
+  return VONK_OK;
+}
+
+static vonk_status add_feeds(const vonk_plugin_model *model, feeds *f, vonk_error *err) {
+  for (uint32_t i = 0; i < model->n_assets; ++i) {
+    VONK_TRY(add_text(model, &model->assets[i].port, model->assets[i].path, f, err));
+  }
+  if (model->restore_node != NULL) {
+    VONK_TRY(add_text(model, &model->prefix_port, model->prefix, f, err));
+  }
+  return VONK_OK;
+}
+
+/* Runs one node for what it does. n_feeds: how many of the feeds to give. */
+static vonk_status run_node(const vonk_plugin_model *model, const tf_core *core,
+                            const char *node, const feeds *f, int n_feeds,
+                            tf_status *status, vonk_error *err) {
+  const tf_api *api = &model->runtime->api;
+  const tf_operation *target = api->GraphOperationByName(model->graph, node);
+  if (target == NULL) {
+    return vonk_kit_fail(err, VONK_MODEL,
+                         "'%s': names the node '%s', which is not in its graph: save the "
+                         "model again",
+                         model->path, node);
+  }
+  api->SessionRun(core->session, NULL, f->outputs, f->values, n_feeds, NULL, NULL, 0,
+                  &target, 1, NULL, status);
+  vonk_status code =
+      vonk_tf_check(model->runtime, status, err, "'%s': cannot be loaded", model->path);
+  if (code == VONK_INVALID || code == VONK_BACKEND) {
+    code = VONK_MODEL; /* what it was given came from the model itself */
+    if (err != NULL) {
+      err->code = code;
+    }
+  }
+  return code;
+}
+
+/* Restores the variables, then fills the tables. */
+static vonk_status load(const vonk_plugin_model *model, const tf_core *core,
+                        tf_status *status, vonk_error *err) {
+  const size_t n = (size_t)model->n_assets + 1;
+  feeds f = {.outputs = vonk_kit_alloc(n * sizeof(tf_output)),
+             .values = vonk_kit_alloc(n * sizeof(tf_tensor *))};
+  vonk_status code = f.outputs == NULL || f.values == NULL
+                         ? vonk_kit_fail_nomem(err, n * sizeof(tf_output))
+                         : add_feeds(model, &f, err);
+  if (code == VONK_OK && model->restore_node != NULL) {
+    code = run_node(model, core, model->restore_node, &f, f.n, status, err);
+  }
+  for (uint32_t i = 0; code == VONK_OK && i < model->n_init_nodes; ++i) {
+    code = run_node(model, core, model->init_nodes[i], &f, (int)model->n_assets, status,
+                    err);
+  }
+  for (int i = 0; i < f.n; ++i) {
+    model->runtime->api.DeleteTensor(f.values[i]);
+  }
+  vonk_kit_free(f.outputs);
+  vonk_kit_free(f.values);
+  return code;
 }
 
 static vonk_status start(const vonk_plugin_model *model, uint32_t threads, tf_core *core,
@@ -75,8 +133,8 @@ static vonk_status start(const vonk_plugin_model *model, uint32_t threads, tf_co
   const tf_api *api = &model->runtime->api;
   tf_status *status = api->NewStatus();
   vonk_status code = new_session(model, threads, status, core, err);
-  if (code == VONK_OK && model->restore_node != NULL) {
-    code = restore(model, core, status, err);
+  if (code == VONK_OK) {
+    code = load(model, core, status, err);
   }
   api->DeleteStatus(status);
   return code;

@@ -91,7 +91,8 @@ struct vonk_plugin_model {
   /* How a session gets its variables and tables; NULL: not at all. */
   const char *restore_node, *prefix; /* prefix: of the files with the variables */
   tf_port prefix_port;
-  const char *init_node;
+  const char **init_nodes;
+  uint32_t n_init_nodes;
   tf_asset *assets;
   uint32_t n_assets;
   pthread_mutex_t lock; /* guards core */
