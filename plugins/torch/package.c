@@ -229,11 +229,6 @@ static vonk_status create_container(const vonk_plugin_model *model,
   return load_weights(model, facts, inside, err);
 }
 
-static size_t element_bytes(int32_t dtype) {
-  const kit_dtype *row = vonk_kit_dtype(vonk_torch_dtype_of(dtype));
-  return row == NULL ? 1 : row->bytes;
-}
-
 /* How many numbers constant i has, and their bytes; false if that cannot be told. The
  * library knows its size only with what it is padded with. */
 static bool measure_constant(const package_facts *facts, const package_inside *inside,
