@@ -258,6 +258,11 @@ typedef struct vonk_plugin_summary {
 VONK_API vonk_status vonk_plugins_visit(int (*visit)(void *arg,
                                                      const vonk_plugin_summary *),
                                         void *arg, vonk_error *err);
+/* How surely one of them can open what lies at path: 0 none can, 1 its name says so, 2 its
+ * content says so; then *plugin, which may be NULL, is the plug-in's name, static. Reads
+ * the first bytes of a file and loads no framework. */
+VONK_API int32_t vonk_model_recognise(const char *path, const char **plugin);
+
 /* Where the library of a framework is ("onnxruntime", "tensorflow", "torch"), for a program
  * that knows better than what set-up recorded: an absolute path, or NULL to take it back.
  * Holds for all copies of vonk in the process and is used when the framework is first

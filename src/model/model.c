@@ -12,12 +12,18 @@ static vonk_status check_options(const vonk_plugin *plugin,
                                  const vonk_open_request *request, vonk_error *err) {
   for (size_t i = 0; i < request->n_options; i++) {
     const char *key = request->options[i].key;
+    const char *value = request->options[i].value;
     vonk_text known = {.size = 0};
     bool found = false;
     vonk_text_add(&known, "plugin, device, threads_per_run");
     for (const vonk_kv *option = plugin->api.options; option->key != NULL; option++) {
       found = found || strcmp(option->key, key) == 0;
       vonk_text_add(&known, ", %s", option->key);
+    }
+    if (!found && strcmp(key, "signature") == 0) {
+      return vonk_fail(err, VONK_INVALID,
+                       "signature '%s': %s models have one signature: leave it out",
+                       value, plugin->api.name);
     }
     if (!found) {
       return vonk_fail(err, VONK_INVALID,

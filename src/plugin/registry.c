@@ -337,18 +337,42 @@ static vonk_status fail_unrecognised(const recognition *r, vonk_error *err) {
       r->failures.size == 0 ? "" : "; not usable: ", r->failures.data);
 }
 
-vonk_status vonk_plugin_for_model(const char *path, const vonk_plugin **out,
-                                  vonk_error *err) {
+/* Asks every plug-in about what lies at r->path. */
+static vonk_status ask_all(recognition *r, vonk_error *err) {
   enum { HEAD = 4096 };
   uint8_t head[HEAD];
   vonk_file_id id;
-  recognition r = {.path = path};
-  VONK_TRY(vonk_file_identify(path, &id, err));
+  VONK_TRY(vonk_file_identify(r->path, &id, err));
   if (!id.is_folder) {
-    VONK_TRY(vonk_file_head(path, head, HEAD, &r.n_head, err));
-    r.head = head;
+    VONK_TRY(vonk_file_head(r->path, head, HEAD, &r->n_head, err));
+    r->head = head;
   }
-  VONK_TRY(for_each(recognise, &r, err));
+  vonk_status status = for_each(recognise, r, err);
+  r->head = NULL;
+  return status;
+}
+
+int32_t vonk_model_recognise(const char *path, const char **plugin) {
+  char *resolved;
+  if (path == NULL || vonk_path_resolve(path, &resolved, NULL) != VONK_OK) {
+    return 0;
+  }
+  recognition r = {.path = resolved};
+  vonk_status status = ask_all(&r, NULL);
+  vonk_delete(resolved);
+  if (status != VONK_OK || r.best == NULL) {
+    return 0;
+  }
+  if (plugin != NULL) {
+    *plugin = r.best->api.name;
+  }
+  return r.best_score;
+}
+
+vonk_status vonk_plugin_for_model(const char *path, const vonk_plugin **out,
+                                  vonk_error *err) {
+  recognition r = {.path = path};
+  VONK_TRY(ask_all(&r, err));
   if (r.best == NULL) {
     return fail_unrecognised(&r, err);
   }

@@ -212,7 +212,8 @@ vonk_status vonk_sql_name_check(const char *name, vonk_error *err);
 vonk_status vonk_sql_name_check_free(vonk_sql *, const char *name, vonk_error *err);
 /* The identifier that the stem of a path becomes; to be deleted. */
 vonk_status vonk_sql_name_of_path(const char *path, char **out, vonk_error *err);
-/* True if the name ends like a model file that an installed plug-in opens. */
+/* True if the name ends like a model file that an installed plug-in opens, or if there is
+ * a file or folder of that name which one recognises. */
 bool vonk_sql_is_model_path(const char *path);
 
 /* --- predictions in flight (running.c) --- */

@@ -189,10 +189,24 @@ static vonk_status fill_describe(vonk_sql *sql, const vonk_sql_arguments *a,
 /* --- vonk_plugins --- */
 
 static const vonk_sql_column plugin_columns[] = {
-    {"name", VONK_SQL_CELL_TEXT},  {"version", VONK_SQL_CELL_TEXT},
-    {"path", VONK_SQL_CELL_TEXT},  {"formats", VONK_SQL_CELL_TEXTS},
-    {"error", VONK_SQL_CELL_TEXT},
+    {"name", VONK_SQL_CELL_TEXT},     {"version", VONK_SQL_CELL_TEXT},
+    {"path", VONK_SQL_CELL_TEXT},     {"formats", VONK_SQL_CELL_TEXTS},
+    {"options", VONK_SQL_CELL_TEXTS}, {"error", VONK_SQL_CELL_TEXT},
 };
+
+/* "signature: which of the model's signatures" for each. */
+static void add_options(const vonk_kv *options, vonk_sql_output *out) {
+  enum { MOST = 32 };
+  const char *texts[MOST];
+  vonk_text all[MOST];
+  size_t n = 0;
+  for (; n < MOST && options != NULL && options[n].key != NULL; n++) {
+    all[n].size = 0;
+    vonk_text_add(&all[n], "%s: %s", options[n].key, options[n].value);
+    texts[n] = all[n].data;
+  }
+  vonk_sql_output_texts(out, texts, n);
+}
 
 static int visit_plugin(void *arg, const vonk_plugin_summary *s) {
   vonk_sql_output *out = arg;
@@ -205,6 +219,7 @@ static int visit_plugin(void *arg, const vonk_plugin_summary *s) {
   vonk_sql_output_text(out, s->version);
   vonk_sql_output_text(out, s->path);
   vonk_sql_output_texts(out, s->formats, n);
+  add_options(s->options, out);
   vonk_sql_output_text(out, s->error);
   return 0;
 }

@@ -135,9 +135,13 @@ static int compare_entries(const struct dirent **a, const struct dirent **b) {
   return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* Every model file in it, in the order of their names. False if it is no folder. */
+/* Every model in it, in the order of their names. False if it is no folder, or a model
+ * itself. */
 static bool load_folder(vonk_sql *sql, const char *folder) {
   struct dirent **entries;
+  if (vonk_model_recognise(folder, NULL) > 0) {
+    return false;
+  }
   int n = scandir(folder, &entries, NULL, compare_entries);
   if (n < 0) {
     return false;

@@ -100,8 +100,14 @@ vonk_status vonk_sql_name_check_free(vonk_sql *sql, const char *name, vonk_error
 }
 
 vonk_status vonk_sql_name_of_path(const char *path, char **out, vonk_error *err) {
-  const char *slash = strrchr(path, '/'), *stem = slash == NULL ? path : slash + 1;
-  size_t size = strcspn(stem, "#");
+  size_t end = strcspn(path, "#"), start;
+  while (end > 1 && path[end - 1] == '/') { /* a folder */
+    end--;
+  }
+  for (start = end; start > 0 && path[start - 1] != '/'; start--) {
+  }
+  const char *stem = path + start;
+  size_t size = end - start;
   const char *dot = NULL;
   for (size_t i = 1; i < size; i++) {
     dot = stem[i] == '.' ? stem + i : dot;
@@ -140,8 +146,8 @@ bool vonk_sql_is_model_path(const char *path) {
   const char *slash = strrchr(path, '/');
   const char *dot = strrchr(slash == NULL ? path : slash, '.');
   ending e = {.text = dot == NULL ? "" : dot + 1};
-  if (e.text[0] == '\0') {
-    return false;
+  if (e.text[0] == '\0') { /* a folder may be a model, but not every table a folder */
+    return slash != NULL && vonk_model_recognise(path, NULL) > 0;
   }
   /* Most tables are not models: known endings of other files cost no look at plug-ins. */
   static const char *const others[] = {"csv", "parquet", "json", "jsonl", "ndjson", "tsv",
@@ -151,5 +157,6 @@ bool vonk_sql_is_model_path(const char *path) {
       return false;
     }
   }
-  return vonk_plugins_visit(visit, &e, NULL) == VONK_OK && e.is_known;
+  return (vonk_plugins_visit(visit, &e, NULL) == VONK_OK && e.is_known) ||
+         vonk_model_recognise(path, NULL) > 0;
 }
