@@ -44,7 +44,7 @@ static size_t skip_place(const char *text) {
   return strncmp(text, " at /", 5) == 0 ? strcspn(text + 4, ",\n ") + 4 : 0;
 }
 
-vonk_status vonk_torch_fail(vonk_error *err, vonk_status code, const char *what,
+vonk_status vonk_torch_fail(vonk_error *err, vonk_status code, const char *path,
                             const char *why) {
   const char *reason = reason_of(why);
   const char *end = reason + reason_length(reason);
@@ -66,6 +66,6 @@ vonk_status vonk_torch_fail(vonk_error *err, vonk_status code, const char *what,
     --used;
   }
   text[used] = '\0';
-  return vonk_kit_fail(err, code, "%s: %s", what,
+  return vonk_kit_fail(err, code, "'%s': %s", path,
                        used == 0 ? "PyTorch gave no reason" : text);
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "torch_plugin.h"
+#include "script_file.h"
 
 enum { HOW = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
 
@@ -97,17 +97,21 @@ static vonk_status fail(const vonk_plugin_model *model, vonk_status status,
   return vonk_torch_fail(err, status, model->path, message->text);
 }
 
-/* The example's first dimension counted rows, of which there may be any number. */
-static torch_input input_of(const script_argument *argument, uint32_t number) {
+/* A traced module's example says dtype and shape of each argument. Its first dimension
+ * counted rows, of which there may be any number. */
+static torch_input input_of(const script_argument *argument, uint32_t number,
+                            const script_file *file) {
   torch_input input = {
       .name = argument->name, .is_optional = argument->is_optional, .number = number};
-  vonk_dtype dtype = argument->is_traced ? vonk_torch_dtype_of(argument->dtype) : 0;
-  if (dtype != 0 && argument->rank >= 1) {
-    input.is_known = true;
-    input.spec.dtype = dtype;
-    input.spec.rank = argument->rank;
-    memcpy(input.spec.shape, argument->shape, sizeof input.spec.shape);
-    input.spec.shape[0] = -1;
+  if (argument->position < file->n_examples) {
+    const pickle_tensor *example = &file->examples[argument->position];
+    if (example->dtype != 0 && example->rank >= 1) {
+      input.is_known = true;
+      input.spec.dtype = example->dtype;
+      input.spec.rank = example->rank;
+      memcpy(input.spec.shape, example->shape, sizeof input.spec.shape);
+      input.spec.shape[0] = -1;
+    }
   }
   return input;
 }
@@ -118,7 +122,7 @@ static vonk_status make_inputs(vonk_plugin_model *model, script_inside *inside,
   torch_input *inputs;
   VONK_TRY(vonk_kit_new(&model->arena, facts->n_arguments, sizeof *inputs, &inputs, err));
   for (uint32_t i = 0; i < facts->n_arguments; ++i) {
-    inputs[i] = input_of(&facts->arguments[i], i);
+    inputs[i] = input_of(&facts->arguments[i], i, model->facts);
   }
   const uint32_t *chosen;
   VONK_TRY(vonk_torch_make_inputs(model, inputs, facts->n_arguments, &chosen, err));
@@ -201,8 +205,10 @@ static void release_script(vonk_plugin_model *model) {
 }
 
 static vonk_status check_script(vonk_plugin_model *model, vonk_error *err) {
-  (void)model;
-  (void)err;
+  script_file *file;
+  VONK_TRY(vonk_kit_new(&model->arena, 1, sizeof *file, &file, err));
+  VONK_TRY(vonk_torch_script_check(&model->archive, &model->arena, file, err));
+  model->facts = file;
   return VONK_OK;
 }
 

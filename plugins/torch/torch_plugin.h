@@ -44,9 +44,9 @@ void vonk_torch_leave(torch_scope *);
 
 /* --- messages (error.c) --------------------------------------------------------------- */
 
-/* "<what>: <why>", why being PyTorch's own words without what only its developers can
+/* "'<path>': <why>", why being PyTorch's own words without what only its developers can
  * use. */
-vonk_status vonk_torch_fail(vonk_error *err, vonk_status code, const char *what,
+vonk_status vonk_torch_fail(vonk_error *err, vonk_status code, const char *path,
                             const char *why);
 
 /* --- dtypes and tensors (tensor.c) ---------------------------------------------------- */

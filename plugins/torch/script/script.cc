@@ -132,20 +132,47 @@ void remove_prints(jit::Block *block) {
   }
 }
 
-// The one graph of forward, and whether the module was frozen into it. With freezing the
-// caller's module is left as it is.
-std::shared_ptr<jit::Graph> make_graph(script_module &module, const jit::Module &loaded) {
-  jit::Module frozen = loaded;
-  try {
-    frozen = jit::freeze(loaded);
-    module.facts.is_frozen = 1;
-  } catch (const std::exception &) {
-    frozen = loaded;
+// Operators of other libraries, and those that touch files: the text was searched for
+// them (code.c), the graph is what will run.
+void check_nodes(const jit::Block *block) {
+  static const std::set<std::string> namespaces = {
+      "aten",   "prim",   "quantized",        "_quantized",
+      "mkldnn", "onednn", "mkldnn_prepacked", "sparse"};
+  for (const jit::Node *node : block->nodes()) {
+    const std::string name = node->kind().toQualString();
+    const std::string space = name.substr(0, name.find(':'));
+    TORCH_CHECK(namespaces.count(space) != 0 && name != "aten::save" &&
+                    name != "aten::from_file" && name.rfind("prim::rpc_", 0) != 0,
+                "it uses the operator ", name, ", which vonk does not run");
+    for (const jit::Block *inner : node->blocks()) {
+      check_nodes(inner);
+    }
   }
-  module.self = frozen._ivalue();
-  const jit::Method forward = frozen.get_method("forward");
-  auto graph = forward.graph()->copy();
+}
+
+// The module with its weights as constants, rewritten for runs alone where PyTorch can (on
+// the CPU, convolutions work on weights in oneDNN's own order). Empty if it cannot freeze.
+std::optional<jit::Module> make_frozen(const jit::Module &loaded) {
+  try {
+    jit::Module frozen = jit::freeze(loaded);
+    return jit::optimize_for_inference(frozen);
+  } catch (const std::exception &) {
+  }
+  try {
+    return jit::freeze(loaded);
+  } catch (const std::exception &) {
+    return std::nullopt;
+  }
+}
+
+std::shared_ptr<jit::Graph> make_graph(script_module &module, const jit::Module &loaded) {
+  const std::optional<jit::Module> frozen = make_frozen(loaded);
+  module.facts.is_frozen = frozen ? 1 : 0;
+  const jit::Module &used = frozen ? *frozen : loaded;
+  module.self = used._ivalue();
+  auto graph = used.get_method("forward").graph()->copy();
   jit::Inline(*graph);
+  check_nodes(graph->block());
   jit::InlineForkWait(graph);
   remove_prints(graph->block());
   jit::EliminateDeadCode(graph);
@@ -166,36 +193,8 @@ bool is_optional_tensor(const c10::TypePtr &type) {
          is_tensor(type->expectRef<c10::OptionalType>().getElementType());
 }
 
-// What the module was traced with tells dtype and shape.
-void take_example(script_argument &argument, const c10::IValue &example) {
-  if (!example.isTensor() || !example.toTensor().defined() ||
-      example.toTensor().dim() > VONK_MAX_RANK) {
-    return;
-  }
-  const at::Tensor &tensor = example.toTensor();
-  argument.is_traced = 1;
-  argument.dtype = static_cast<int32_t>(tensor.scalar_type());
-  argument.rank = static_cast<int32_t>(tensor.dim());
-  for (int64_t i = 0; i < tensor.dim(); ++i) {
-    argument.shape[i] = tensor.size(i);
-  }
-}
-
-std::vector<c10::IValue> examples_of(const jit::Module &loaded) {
-  std::vector<c10::IValue> examples;
-  const auto traced = loaded.retrieve_traced_inputs();
-  if (traced.contains("forward")) {
-    for (const c10::IValue &value : traced.at("forward")) {
-      examples.push_back(value);
-    }
-  }
-  return examples;
-}
-
-vonk_status read_arguments(script_module &module, const jit::Module &loaded,
-                           script_message *message) {
+vonk_status read_arguments(script_module &module, script_message *message) {
   const auto &arguments = module.schema->arguments();
-  const std::vector<c10::IValue> examples = examples_of(loaded);
   for (size_t i = 1; i < arguments.size(); ++i) {
     const c10::Argument &argument = arguments[i];
     const bool is_optional = argument.default_value().has_value();
@@ -212,9 +211,7 @@ vonk_status read_arguments(script_module &module, const jit::Module &loaded,
     script_argument made{};
     made.name = keep(module, argument.name());
     made.is_optional = is_optional ? 1 : 0;
-    if (i - 1 < examples.size()) {
-      take_example(made, examples[i - 1]);
-    }
+    made.position = static_cast<uint32_t>(i - 1);
     module.arguments.push_back(made);
     module.positions.push_back(i - 1);
   }
@@ -295,7 +292,7 @@ vonk_status fill(script_module &module, const uint8_t *data, size_t size,
   }
   loaded.eval();
   module.schema = loaded.get_method("forward").function().getSchema();
-  const vonk_status status = read_arguments(module, loaded, message);
+  const vonk_status status = read_arguments(module, message);
   if (status != VONK_OK) {
     return status;
   }

@@ -30,10 +30,7 @@ typedef struct script_message {
 typedef struct script_argument {
   const char *name;
   int32_t is_optional; /* it may be left out */
-  int32_t is_traced;   /* the three below are known, of the example it was traced with */
-  int32_t dtype;       /* as PyTorch counts */
-  int32_t rank;
-  int64_t shape[VONK_MAX_RANK];
+  uint32_t position;   /* among all arguments of forward */
 } script_argument;
 
 /* What forward returns. */
