@@ -25,8 +25,8 @@ class Installation:
     include
         The folder to pass to a compiler with ``-I``.
     frameworks
-        Framework name (``"onnxruntime"``, ``"duckdb"``) to the library recorded by set-up; empty
-        when none was recorded.
+        Framework name (``"onnxruntime"``, ``"tensorflow"``, ``"torch"``, ``"duckdb"``) to the library recorded by
+        set-up; empty when none was recorded.
     """
 
     program: Path

@@ -19,7 +19,8 @@ def test_every_part_is_there(parts):
     assert parts.program.is_file()
     assert parts.library.is_file()
     assert (parts.include / "vonk" / "vonk.h").is_file()
-    assert (parts.plugins / "vonk_onnx.so").is_file()
+    for name in ("onnx", "tensorflow", "torch"):
+        assert (parts.plugins / f"vonk_{name}.so").is_file()
 
 
 def test_duckdb_loads_the_extension_and_it_finds_the_plugins(parts):
@@ -30,7 +31,7 @@ def test_duckdb_loads_the_extension_and_it_finds_the_plugins(parts):
 
 
 def test_the_recorded_frameworks_exist(parts):
-    assert set(parts.frameworks) == {"onnxruntime", "duckdb"}
+    assert set(parts.frameworks) == {"onnxruntime", "tensorflow", "torch", "duckdb"}
     for name, path in parts.frameworks.items():
         assert path.is_absolute() and path.is_file(), f"{name}: {path}"
 
