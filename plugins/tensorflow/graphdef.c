@@ -84,8 +84,7 @@ static void mark_from_inputs(const tf_nodes *nodes, uint8_t *marks) {
         continue;
       }
       kit_slice rest = nodes->rows[i].body, input;
-      bool is_marked = is_op(&nodes->rows[i], "Placeholder") ||
-                       is_op(&nodes->rows[i], "PlaceholderWithDefault");
+      bool is_marked = is_op(&nodes->rows[i], "Placeholder");
       while (!is_marked && vonk_tf_node_input(&rest, &input)) {
         const tf_node *node = vonk_tf_node_find(nodes, vonk_tf_input_node(input));
         is_marked = node != NULL && (marks[node - nodes->rows] & MARK_FROM_INPUT) != 0;
