@@ -9,19 +9,32 @@
 
 #include "torch_plugin.h"
 
-/* Where the reason begins. */
-static const char *reason_of(const char *text) {
-  static const char *const marks[] = {
-      "RuntimeError: ", "torch.jit.Error: ", "builtins.RuntimeError: "};
-  const char *reason = text;
-  for (size_t i = 0; i < sizeof marks / sizeof marks[0]; ++i) {
-    for (const char *p = text; (p = strstr(p, marks[i])) != NULL;) {
-      p += strlen(marks[i]);
-      reason = p > reason ? p : reason;
-    }
+/* The end of "RuntimeError: " or "builtins.ValueError: " at text, or text itself. */
+static const char *skip_class(const char *text) {
+  size_t n =
+      strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.0123456789");
+  return n != 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
+}
+
+/* Behind the last place of a mark in text, or `otherwise`. */
+static const char *behind_last(const char *text, const char *mark,
+                               const char *otherwise) {
+  for (const char *p = text; (p = strstr(p, mark)) != NULL;) {
+    otherwise = p += strlen(mark);
   }
-  /* The interpreter's own exceptions: the last line that is not a mark under the code. */
-  return reason;
+  return otherwise;
+}
+
+/* Where the reason begins: behind the last traceback, on the first line that is not
+ * indented, as program text is. */
+static const char *reason_of(const char *text) {
+  const char *at = behind_last(text, "(most recent call last):\n", NULL);
+  at = at == NULL ? NULL : behind_last(at, "<--- HERE\n", at);
+  while (at != NULL && (*at == ' ' || *at == '\n')) {
+    at = strchr(at + (*at == ' '), '\n');
+    at += at != NULL;
+  }
+  return skip_class(at == NULL || *at == '\0' ? text : at);
 }
 
 /* What follows is for developers. */

@@ -84,38 +84,26 @@ static void take_thread_api(torch_runtime *runtime) {
   }
 }
 
-/* MKL, which is inside PyTorch, asks for the current folder when it is first used, and
- * ends the process if there is none: it may have been deleted. So it is used here, where
- * that can be said. */
-static vonk_status start_mkl(const torch_runtime *runtime, vonk_error *err) {
+/* MKL, which is inside PyTorch, asks for the current folder while it is being loaded, and
+ * ends the process if that has been deleted. */
+static vonk_status check_folder(vonk_error *err) {
   char folder[PATH_MAX]; /* as large as MKL's */
-  if (getcwd(folder, sizeof folder) == NULL) {
-    return vonk_kit_fail(err, VONK_UNSUPPORTED,
-                         "PyTorch: the current folder of this process cannot be told "
-                         "(%s), and PyTorch would end the process for that: change to a "
-                         "folder that exists",
-                         strerror(errno));
+  if (getcwd(folder, sizeof folder) != NULL ||
+      dlopen(framework.soname, RTLD_NOW | RTLD_NOLOAD) != NULL) {
+    return VONK_OK;
   }
-  void *symbol = dlsym(runtime->library, "sgemm_");
-  if (symbol == NULL) {
-    return VONK_OK; /* built without MKL */
-  }
-  void (*sgemm)(const char *, const char *, const int64_t *, const int64_t *,
-                const int64_t *, const float *, const float *, const int64_t *,
-                const float *, const int64_t *, const float *, float *, const int64_t *);
-  memcpy(&sgemm, &symbol, sizeof symbol);
-  const int64_t n = 1; /* where it expects an int32, that is the lower half */
-  const float one = 1, zero = 0;
-  float product;
-  sgemm("N", "N", &n, &n, &n, &one, &one, &n, &one, &n, &zero, &product, &n);
-  return VONK_OK;
+  return vonk_kit_fail(err, VONK_UNSUPPORTED,
+                       "PyTorch: the current folder of this process cannot be told (%s): "
+                       "loading PyTorch would end the process: change to a folder that "
+                       "exists",
+                       strerror(errno));
 }
 
 static vonk_status start(torch_runtime *runtime, vonk_error *err) {
+  VONK_TRY(check_folder(err));
   VONK_TRY(vonk_kit_framework_load(&framework, &runtime->library, &runtime->path, err));
   VONK_TRY(take_api(runtime, err));
   take_thread_api(runtime);
-  VONK_TRY(start_mkl(runtime, err));
   uint64_t version = runtime->api.abi_version();
   runtime->major = (uint32_t)(version >> 56) & 0xff;
   runtime->minor = (uint32_t)(version >> 48) & 0xff;

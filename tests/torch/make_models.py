@@ -1,7 +1,7 @@
 """Writes models of PyTorch, and what PyTorch itself makes of some rows: `make_models.py FOLDER`.
 
-Needs PyTorch and, for the packages, g++; takes a minute, so the tests run it once per build folder. For each model NAME,
-FOLDER/NAME.npz holds arrays `in_<i>` and `out_<i>` in order; bfloat16 is there as uint16.
+Needs PyTorch and, for the packages, g++; takes a minute, so the tests run it once per build folder. For each model
+NAME, FOLDER/NAME.npz holds arrays `in_<i>` and `out_<i>` in order; bfloat16 is there as uint16.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.export import Dim
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
-FOLDER = Path(".")
+FOLDER = Path()
 AOTI = {"cpp.simdlen": 256, "aot_inductor.compile_wrapper_opt_level": "O0"}
 
 #: vonk's name of each dtype: PyTorch's, and values at its edges
