@@ -73,7 +73,7 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each, with clang's libFuzze
 install: release ## install without Python: make install PREFIX=/usr/local
 	@PATH="$$PWD/$(VENV):$$PATH"; cmake --install build/release --prefix "$${PREFIX:?say where: make install PREFIX=...}"
 	@conf="$$PREFIX/lib/vonk/paths.conf"; [ -e "$$conf" ] || cp build/release/lib/vonk/paths.conf "$$conf"; \
-	  echo "where ONNX Runtime and DuckDB are is written in $$conf: edit it if they move"
+	  echo "where the frameworks and DuckDB are is written in $$conf: edit it if they move"
 
 clean: ## remove what was built, keep what was downloaded
 	rm -rf build/dev build/asan build/tsan build/release build/coverage build/fuzz build/wheel build/dist build/mnist

@@ -19,6 +19,11 @@ for file in lib/libvonk.so include/vonk/vonk.h lib/pkgconfig/vonk.pc lib/cmake/v
   lib/vonk/plugins/vonk_onnx.so bin/vonk share/man/man1/vonk.1; do
   [ -e "$prefix/$file" ] || { echo "not installed: $file" >&2; exit 1; }
 done
+plugins_of() { (cd "$1/lib/vonk/plugins" && find . -name '*.so' | sort); }
+[ "$(plugins_of "$prefix")" = "$(plugins_of "$build")" ] || {
+  echo "installed plug-ins: $(plugins_of "$prefix"): expected $(plugins_of "$build")" >&2
+  exit 1
+}
 cp "$build/lib/vonk/paths.conf" "$prefix/lib/vonk/paths.conf" # what set-up does
 
 cd "$stage" # an embedding program knows nothing of our folders
@@ -30,6 +35,14 @@ export PKG_CONFIG_PATH LD_LIBRARY_PATH
   exit 1
 }
 "$prefix/bin/vonk" inspect "$model"
+"$prefix/bin/vonk" plugins >plugins.txt
+recorded=$(grep -cE '^(onnxruntime|tensorflow|torch)=' "$prefix/lib/vonk/paths.conf")
+usable=$(grep -cE '^  runtime +[0-9]' plugins.txt)
+[ "$usable" = "$recorded" ] || {
+  echo "of $recorded frameworks that paths.conf names, $usable can be used:" >&2
+  cat plugins.txt >&2
+  exit 1
+}
 
 mkdir -p pkgconfig consumer
 {
