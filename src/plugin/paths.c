@@ -183,6 +183,7 @@ const char *vonk_paths_get(const char *key) {
   const char *told_path = vonk_get_framework(key);
   told_path = told_path == NULL ? ask_library(key) : told_path;
   if (told_path != NULL) {
+    vonk_log(VONK_LOG_DEBUG, "paths", "%s: %s, as this process was told", key, told_path);
     return told_path;
   }
   pthread_once(&once, read_once);
