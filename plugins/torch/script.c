@@ -61,10 +61,14 @@ static vonk_status load_half(const torch_runtime *runtime, const script_api **ou
   script_entry entry;
   memcpy(&entry, &symbol, sizeof symbol);
   const script_api *api = entry();
-  if (api->struct_size != sizeof *api) {
+  char minor[24];
+  int n = snprintf(minor, sizeof minor, "%" PRIu32 ".%" PRIu32 ".", runtime->major,
+                   runtime->minor);
+  if (api->struct_size != sizeof *api || strncmp(api->version, minor, (size_t)n) != 0) {
     return vonk_kit_fail(err, VONK_UNSUPPORTED,
-                         "PyTorch: '%s' is of another vonk: install both parts together",
-                         path);
+                         "PyTorch: '%s' is of another vonk, or was built for another "
+                         "version (%.20s): install both parts together",
+                         path, api->version);
   }
   *out = api;
   return VONK_OK;

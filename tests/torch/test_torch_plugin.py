@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -332,6 +333,92 @@ def test_safetensors_and_strangers(plugin: abi.Plugin, tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).write_bytes(content)
         assert plugin.recognise(tmp_path / name) == 0
+
+
+# --- PyTorch's versions and threads ----------------------------------------------------------------------------------
+
+
+@needs_torch
+def test_without_a_half_for_this_version_packages_still_run(models: Path, tmp_path: Path) -> None:
+    alone = abi.Plugin(shutil.copy(PLUGIN, tmp_path / "vonk_torch.so"), {"torch": str(LIBRARY)})
+    version = alone.runtime()[0]
+    minor = ".".join(version.split(".")[:2])
+    with pytest.raises(abi.PluginError) as caught:
+        alone.open(models / "mlp.pt", inputs="x:f32[-1,6]")
+    text = str(caught.value)
+    assert f"uses version {version}" in text and f"not built for TorchScript with {minor}" in text, text
+    half = tmp_path / "torch" / f"vonk_torchscript-{minor}.so"
+    half.parent.mkdir()
+    half.write_bytes(b"no library")
+    with pytest.raises(abi.PluginError, match="does not fit version"):
+        alone.open(models / "mlp.pt", inputs="x:f32[-1,6]")
+    model = alone.open(models / "mlp.pt2", allow_native_code="1")
+    session = model.session()
+    inputs, expected = recorded(models, "package_mlp")
+    assert_same(session.run(*inputs), expected)
+    session.close()
+    model.close()
+
+
+THREADS = """
+import sys, threading, time
+sys.path.append(sys.argv[1])
+import numpy as np, torch, abi
+torch.set_num_threads(2)
+plugin = abi.Plugin(sys.argv[2], {"torch": sys.argv[3]})
+def run(model, *arrays):
+    session = model.session()
+    session.run(*arrays)
+    cpu, own = time.process_time(), time.thread_time()
+    for _ in range(20):
+        session.run(*arrays)
+    used, own = time.process_time() - cpu, time.thread_time() - own
+    print(round(used / own, 2), torch.get_num_threads())
+cnn = plugin.open(sys.argv[4] + "/cnn.pt", inputs="image:f32[-1,3,12,12]")
+mlp = plugin.open(sys.argv[4] + "/mlp.pt2", allow_native_code="1")
+for model, shape in ((cnn, (500, 3, 12, 12)), (mlp, (20000, 6))):
+    arrays = [np.ones(shape, dtype=np.float32)]
+    run(model, *arrays)
+    thread = threading.Thread(target=run, args=(model, *arrays))
+    thread.start()
+    thread.join()
+print(torch.get_num_threads(), torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+"""
+
+
+@needs_torch
+def test_a_run_stays_in_its_thread_and_the_hosts_own_pytorch_is_left_alone(models: Path) -> None:
+    """In a process that uses PyTorch itself with two threads; a ratio of 1.0 is one core."""
+    command = [sys.executable, "-c", THREADS, str(ROOT / "tests/onnx"), str(PLUGIN), str(LIBRARY), str(models)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    *runs, after = done.stdout.splitlines()
+    assert len(runs) == 4
+    for line in runs:
+        ratio, threads = line.split()
+        assert float(ratio) < 1.3, f"CPU time of the process ÷ of the thread: {line}"
+        assert threads == "2"
+    assert after == "2 True False"
+
+
+@needs_torch
+def test_out_of_memory_is_an_error_wherever_it_happens(plugin: abi.Plugin, models: Path) -> None:
+    for name in ("attention", "dictionary", "package_named"):
+        for n in range(1, 2000):
+            held = plugin.n_held
+            plugin.fail_at = n
+            try:
+                model = open_model(plugin, models, name)
+            except abi.PluginError as error:
+                assert "out of memory" in str(error), f"{name}, allocation {n}: {error}"
+                assert plugin.n_held == held, f"{name}, allocation {n}: {plugin.n_held - held} blocks not freed"
+                continue
+            finally:
+                plugin.fail_at = 0
+            model.close()
+            assert plugin.n_held == held
+            assert n > 10
+            break
 
 
 # --- hostile files ---------------------------------------------------------------------------------------------------
