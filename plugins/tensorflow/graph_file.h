@@ -81,6 +81,7 @@ typedef struct tf_meta_file {
   kit_slice version;                       /* of the TensorFlow that wrote it */
   kit_slice init_node;                     /* empty = none */
   kit_slice table_nodes; /* a list of nodes {1 names} that fill tables; may be empty */
+  kit_slice asset_list;  /* as TensorFlow 1 has it; then also in assets */
   tf_entry *signatures, *assets; /* an asset's key is empty */
   kit_slice *tags;
   uint32_t n_signatures, n_assets, n_tags;

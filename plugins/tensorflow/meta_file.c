@@ -17,6 +17,7 @@ enum {
   META_SIGNATURE = 5,
   META_ASSET = 6
 };
+enum { COLLECTION_ANY = 5 };
 /* MetaInfoDef */
 enum { INFO_TAG = 4, INFO_VERSION = 5 };
 /* SaverDef */
@@ -254,6 +255,36 @@ static bool read_saver(kit_slice bytes, tf_meta_file *out) {
   return more == 0;
 }
 
+/* The last field of that number; empty if there is none. */
+static kit_slice last_bytes(kit_slice message, uint32_t number) {
+  kit_slice found = {0};
+  kit_field field;
+  while (vonk_kit_wire_next(&message, &field) == 1) {
+    if (field.number == number && field.wire == KIT_WIRE_BYTES) {
+      found = field.bytes;
+    }
+  }
+  return found;
+}
+
+/* TensorFlow 1 lists assets in a collection: AnyList {1 Any {2 AssetFileDef}}. */
+static vonk_status read_asset_list(const tf_place *place, tf_meta_file *out,
+                                   vonk_error *err) {
+  kit_slice rest = out->asset_list;
+  kit_field field;
+  uint32_t count;
+  if (!count_fields(rest, 1, &count)) {
+    return fail_damaged(place, "its list of assets", err);
+  }
+  VONK_TRY(vonk_kit_new(place->arena, count + 1, sizeof *out->assets, &out->assets, err));
+  while (vonk_kit_wire_next(&rest, &field) == 1) {
+    if (field.number == 1) {
+      out->assets[out->n_assets++].value = last_bytes(field.bytes, 2);
+    }
+  }
+  return VONK_OK;
+}
+
 /* A collection that names the node which initialises: "saved_model_main_op", or in old
  * files "legacy_init_op": CollectionDef 1 node list {1 names}. */
 static bool read_collection(kit_slice bytes, tf_meta_file *out) {
@@ -264,6 +295,10 @@ static bool read_collection(kit_slice bytes, tf_meta_file *out) {
   tf_entry list, name;
   if (vonk_kit_slice_equals(entry.key, "table_initializer")) {
     out->table_nodes = read_entry(entry.value, &list) ? list.key : (kit_slice){0};
+    return true;
+  }
+  if (vonk_kit_slice_equals(entry.key, "saved_model_assets")) {
+    out->asset_list = last_bytes(entry.value, COLLECTION_ANY);
     return true;
   }
   bool is_main = vonk_kit_slice_equals(entry.key, "saved_model_main_op");
@@ -324,6 +359,9 @@ vonk_status vonk_tf_meta_read(const tf_place *place, kit_slice bytes, tf_meta_fi
   kit_field field;
   while (vonk_kit_wire_next(&rest, &field) == 1) {
     VONK_TRY(read_field(place, &field, out, err));
+  }
+  if (out->n_assets == 0 && out->asset_list.size != 0) {
+    VONK_TRY(read_asset_list(place, out, err));
   }
   return read_map(place, bytes, META_SIGNATURE, "the list of signatures",
                   &out->signatures, &out->n_signatures, err);

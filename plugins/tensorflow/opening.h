@@ -38,6 +38,7 @@ typedef struct tf_reach {
   uint32_t n_variables; /* whatever they hold */
   uint32_t n_file_readers;
   bool assigns_in_functions; /* to variables */
+  bool keeps_inputs;         /* some operation stores what it is given */
   bool calls_indirectly;     /* functions, in conditions, loops and the like */
 } tf_reach;
 

@@ -106,6 +106,35 @@ static bool is_op(kit_slice op, const char *pattern) {
                                : op.size == n && memcmp(op.data, pattern, n) == 0;
 }
 
+/* Whether an operation may store a tensor beyond the run: it shares the memory. */
+static bool does_keep(kit_slice op) {
+  static const char *const keepers[] = {"Assign*",
+                                        "ResourceScatter*",
+                                        "Stack*",
+                                        "QueueEnqueue*",
+                                        "Barrier*",
+                                        "Stage",
+                                        "MapStage*",
+                                        "OrderedMapStage*",
+                                        "LookupTable*",
+                                        "MutableHash*",
+                                        "MutableDense*",
+                                        "AccumulatorApply*",
+                                        "ResourceAccumulator*",
+                                        "TensorArrayWrite*",
+                                        "Iterator*",
+                                        "MakeIterator",
+                                        "Session*",
+                                        "GetSessionHandle*"};
+  for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; ++i) {
+    if (is_op(op, keepers[i]) && !is_op(op, "LookupTableFind*") &&
+        !is_op(op, "LookupTableSize*")) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static vonk_status check_op(const tf_opening *opening, const tf_node *node, int purpose,
                             vonk_error *err) {
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; ++i) {
@@ -263,6 +292,7 @@ static vonk_status visit(walk *w, const tf_node *node, vonk_error *err) {
   count_node(node, w->reach);
   w->reach->n_file_readers +=
       is_op(node->op, "InitializeTableFromTextFile*") || is_op(node->op, "Restore*");
+  w->reach->keeps_inputs |= does_keep(node->op);
   push_function(w, node->op);
   kit_slice called = {0}, rest = node->body;
   if (vonk_tf_called_function(node, &called)) {

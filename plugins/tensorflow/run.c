@@ -66,8 +66,7 @@ static void release_slots(const tf_api *api, run_slots *slots) {
 static vonk_status bind(const vonk_plugin_model *model, const vonk_run *run,
                         run_slots *slots, vonk_error *err) {
   for (uint32_t i = 0; i < run->n_inputs; ++i) {
-    VONK_TRY(vonk_tf_tensor_in(model->runtime, run->inputs[i], &model->inputs[i],
-                               model->input_ports[i].dtype, &slots->inputs[i], err));
+    VONK_TRY(vonk_tf_tensor_in(model, i, run->inputs[i], &slots->inputs[i], err));
   }
   for (uint32_t i = 0; i < run->n_outputs; ++i) {
     if (run->outputs[i] != NULL) {

@@ -106,13 +106,24 @@ static vonk_status choose_graph(tf_opening *opening, vonk_error *err) {
 
 /* --- what a session has to run first -------------------------------------------------- */
 
+/* Files list an asset twice if two nodes use it. */
+static bool has_asset(const vonk_plugin_model *model, const tf_port *port) {
+  for (uint32_t i = 0; i < model->n_assets; ++i) {
+    if (strcmp(model->assets[i].port.node, port->node) == 0 &&
+        model->assets[i].port.index == port->index) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static vonk_status take_assets(tf_opening *opening, vonk_error *err) {
   vonk_plugin_model *model = opening->model;
   const tf_meta_file *meta = &opening->meta;
   VONK_TRY(vonk_kit_new(&model->arena, meta->n_assets + 1, sizeof *model->assets,
                         &model->assets, err));
   for (uint32_t i = 0; i < meta->n_assets; ++i) {
-    tf_asset *asset = &model->assets[i];
+    tf_asset *asset = &model->assets[model->n_assets];
     kit_slice tensor, name;
     if (!vonk_tf_asset_read(meta->assets[i].value, &tensor, &name)) {
       return vonk_kit_fail(err, VONK_MODEL,
@@ -120,6 +131,9 @@ static vonk_status take_assets(tf_opening *opening, vonk_error *err) {
                            opening->place.path);
     }
     VONK_TRY(vonk_tf_port_take(opening, tensor, &asset->port, err));
+    if (has_asset(model, &asset->port)) {
+      continue;
+    }
     asset->port.dtype = vonk_tf_dtype(TF_TYPE_STRING);
     char path[PATH_MAX];
     if (name.size > PATH_MAX - 10) {
@@ -133,8 +147,8 @@ static vonk_status take_assets(tf_opening *opening, vonk_error *err) {
       relative = name; /* wrong in itself */
     }
     VONK_TRY(vonk_tf_file_take(opening, "its asset", relative, &asset->path, err));
+    ++model->n_assets;
   }
-  model->n_assets = meta->n_assets;
   return VONK_OK;
 }
 
@@ -229,6 +243,7 @@ vonk_status vonk_tf_loading_take(tf_opening *opening, const char *prefix,
   vonk_plugin_model *model = opening->model;
   tf_reach reach;
   VONK_TRY(reach_outputs(opening, &reach, err));
+  model->keeps_inputs = reach.keeps_inputs;
   const tf_count *count = reach.n_variables != 0 ? &reach.variables : &reach.constants;
   model->info.n_params = count->is_unknown ? -1 : count->n;
   model->info.weight_bytes = count->is_unknown ? -1 : count->nbytes;

@@ -62,6 +62,14 @@ static void keep(void *data, size_t nbytes, void *arg) {
   (void)arg;
 }
 
+static const char *text_of(const vonk_tensor *tensor, size_t i) {
+  return tensor->data == NULL ? "" : (const char *)tensor->data + tensor->offsets[i];
+}
+
+static size_t length_of(const vonk_tensor *tensor, size_t i) {
+  return (size_t)(tensor->offsets[i + 1] - tensor->offsets[i]);
+}
+
 /* Views of the host's bytes, which outlive the run. */
 static tf_tensor *view_strings(const tf_api *api, const vonk_tensor *tensor,
                                size_t count) {
@@ -69,31 +77,70 @@ static tf_tensor *view_strings(const tf_api *api, const vonk_tensor *tensor,
                                          count * sizeof(tf_string));
   tf_string *elements = value == NULL || count == 0 ? NULL : api->TensorData(value);
   for (size_t i = 0; elements != NULL && i < count; ++i) {
-    const int32_t *offsets = tensor->offsets;
     api->StringInit(&elements[i]);
-    api->StringAssignView(
-        &elements[i], tensor->data == NULL ? "" : (const char *)tensor->data + offsets[i],
-        (size_t)(offsets[i + 1] - offsets[i]));
+    api->StringAssignView(&elements[i], text_of(tensor, i), length_of(tensor, i));
   }
   return value;
 }
 
-vonk_status vonk_tf_tensor_in(const tf_runtime *runtime, const vonk_tensor *tensor,
-                              const vonk_io *io, const tf_dtype *dtype, tf_tensor **out,
+static void release_strings(void *data, size_t nbytes, void *arg) {
+  const tf_api *api = arg;
+  tf_string *elements = data;
+  for (size_t i = 0; i < nbytes / sizeof *elements; ++i) {
+    api->StringDealloc(&elements[i]);
+  }
+  vonk_kit_free(data);
+}
+
+/* Strings of their own, for a view that is copied stays a view. They are released when
+ * TensorFlow has no use for the tensor any more. */
+static tf_tensor *copy_strings(const tf_api *api, const vonk_tensor *tensor,
+                               size_t count) {
+  const size_t nbytes = count * sizeof(tf_string);
+  tf_string *elements = vonk_kit_alloc_aligned(nbytes == 0 ? 1 : nbytes, 64);
+  for (size_t i = 0; elements != NULL && i < count; ++i) {
+    api->StringInit(&elements[i]);
+    api->StringCopy(&elements[i], text_of(tensor, i), length_of(tensor, i));
+  }
+  return elements == NULL
+             ? NULL
+             : api->NewTensor(TF_TYPE_STRING, tensor->shape, tensor->rank, elements,
+                              nbytes, release_strings, (void *)(uintptr_t)api);
+}
+
+/* A tensor of TensorFlow's own memory. */
+static tf_tensor *new_copy(const tf_api *api, const vonk_tensor *tensor,
+                           const tf_dtype *dtype, size_t nbytes) {
+  tf_tensor *value = api->AllocateTensor(dtype->tf, tensor->shape, tensor->rank, nbytes);
+  if (value != NULL && nbytes != 0) {
+    memcpy(api->TensorData(value), tensor->data, nbytes);
+  }
+  return value;
+}
+
+vonk_status vonk_tf_tensor_in(const vonk_plugin_model *model, uint32_t index,
+                              const vonk_tensor *tensor, tf_tensor **out,
                               vonk_error *err) {
   static max_align_t nothing; /* an address even for no element */
+  const tf_api *api = &model->runtime->api;
+  const vonk_io *io = &model->inputs[index];
+  const tf_dtype *dtype = model->input_ports[index].dtype;
   size_t count;
   VONK_TRY(vonk_kit_tensor_check(tensor, io, "input", &count, err));
+  size_t nbytes = count * (dtype->bits / 8);
   tf_tensor *value;
   if (tensor->dtype == VONK_BYTES) {
-    value = view_strings(&runtime->api, tensor, count);
+    value = model->keeps_inputs ? copy_strings(api, tensor, count)
+                                : view_strings(api, tensor, count);
+  } else if (model->keeps_inputs) {
+    value = new_copy(api, tensor, dtype, nbytes);
   } else {
-    value = runtime->api.NewTensor(dtype->tf, tensor->shape, tensor->rank,
-                                   count == 0 ? (void *)&nothing : tensor->data,
-                                   count * (dtype->bits / 8), keep, NULL);
+    value =
+        api->NewTensor(dtype->tf, tensor->shape, tensor->rank,
+                       count == 0 ? (void *)&nothing : tensor->data, nbytes, keep, NULL);
   }
   if (value == NULL) {
-    return vonk_kit_fail(err, VONK_NOMEM, "input '%s': TensorFlow could not take it",
+    return vonk_kit_fail(err, VONK_NOMEM, "input '%s': out of memory in TensorFlow",
                          io->name);
   }
   *out = value;

@@ -101,6 +101,7 @@ enum { TF_TYPE_STRING = 7, TF_TYPE_RESOURCE = 20, TF_TYPE_VARIANT = 21 };
   X(void *, TensorData, (const tf_tensor *))                                         \
   X(void, StringInit, (tf_string *))                                                 \
   X(void, StringAssignView, (tf_string *, const char *, size_t))                     \
+  X(void, StringCopy, (tf_string *, const char *, size_t))                           \
   X(const char *, StringGetDataPointer, (const tf_string *))                         \
   X(size_t, StringGetSize, (const tf_string *))                                      \
   X(void, StringDealloc, (tf_string *))

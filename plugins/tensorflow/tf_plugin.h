@@ -86,6 +86,8 @@ struct vonk_plugin_model {
   vonk_model_info info;
   vonk_io *inputs, *outputs;
   tf_port *input_ports, *output_ports;
+  /* Some operation of it stores what it is given, so inputs are never borrowed. */
+  bool keeps_inputs;
   tf_graph *graph;
   tf_output *feeds, *fetches; /* the ports in that graph */
   /* How a session gets its variables and tables; NULL: not at all. */
@@ -123,10 +125,10 @@ void vonk_tf_core_release(const tf_runtime *, tf_core *);
 
 vonk_status vonk_tf_run(vonk_plugin_session *, const vonk_run *, vonk_error *err);
 
-/* A tensor around the host's memory if it is aligned as TensorFlow wants it, else around
- * a copy. Strings are views of the host's bytes. */
-vonk_status vonk_tf_tensor_in(const tf_runtime *, const vonk_tensor *, const vonk_io *io,
-                              const tf_dtype *dtype, tf_tensor **out, vonk_error *err);
+/* A tensor around the host's memory if the model allows that and it is aligned as
+ * TensorFlow wants it, else around a copy. Strings are views of the host's bytes. */
+vonk_status vonk_tf_tensor_in(const vonk_plugin_model *, uint32_t index,
+                              const vonk_tensor *, tf_tensor **out, vonk_error *err);
 /* Hands a tensor that TensorFlow made over to *tensor, which owns it from then on. If its
  * memory is that of one of the run's inputs it is copied. */
 vonk_status vonk_tf_tensor_adopt(const tf_runtime *, const vonk_run *, const vonk_io *io,
