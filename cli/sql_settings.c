@@ -12,11 +12,15 @@
 /* "digit.onnx" is called digit: the file's name up to its first '.', made an identifier.
  */
 static vonk_status name_of_path(const char *path, char **out, vonk_error *err) {
-  const char *slash = strrchr(path, '/');
-  const char *base = slash == NULL || slash[1] == '\0' ? path : slash + 1;
+  const char *end = path + strlen(path), *base;
+  while (end > path + 1 && end[-1] == '/') { /* a folder */
+    end--;
+  }
+  for (base = end; base > path && base[-1] != '/'; base--) {
+  }
   char name[64] = "_";
   size_t n = isdigit((unsigned char)*base) != 0 ? 1 : 0;
-  for (; *base != '\0' && *base != '.' && n + 1 < sizeof(name); base++) {
+  for (; base < end && *base != '.' && n + 1 < sizeof(name); base++) {
     name[n++] = isalnum((unsigned char)*base) != 0 ? *base : '_';
   }
   name[n] = '\0';

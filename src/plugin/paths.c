@@ -19,6 +19,8 @@
 
 #include "plugin/internal.h"
 
+#define AS_TEXT(number) AS_TEXT_OF(number)
+#define AS_TEXT_OF(number) #number
 enum { MAX_BYTES = 1 << 16, MAX_ENTRIES = 256, MAX_PATH = 4096 };
 
 static struct {
@@ -171,7 +173,7 @@ vonk_status vonk_set_framework(const char *name, const char *path, vonk_error *e
 /* What the libvonk.so of this process was told, which may be ourselves; NULL: nothing, or
  * there is none. */
 static const char *ask_library(const char *key) {
-  static const char soname[] = "libvonk.so.0";
+  static const char soname[] = "libvonk.so." AS_TEXT(VONK_VERSION_MAJOR);
   const char *(*ask)(const char *) = NULL;
   void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
   void *symbol = library == NULL ? NULL : dlsym(library, "vonk_get_framework");
