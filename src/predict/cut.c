@@ -64,9 +64,8 @@ static bool starts_new_shape(const call *c, int64_t place) {
          !same_shape(c, c->order[place - 1], c->order[place]);
 }
 
-/* Rows of one shape that run together from this place on, at most: long rows of a free
- * dimension are only known here. */
-static int64_t most_rows(const call *c, int64_t place) {
+/* Long rows of a free dimension are only known here. */
+int64_t vonk_rows_most(const call *c, int64_t place) {
   const vonk_predictor *p = c->predictor;
   if (c->n_free_dims == 0 || p->fixed_batch != 0) {
     return p->batch_rows;
@@ -80,7 +79,7 @@ static int64_t most_rows(const call *c, int64_t place) {
 
 /* Where the micro-batch that begins here ends. */
 static int64_t end_of_cut(const call *c, int64_t begin) {
-  int64_t most = most_rows(c, begin), end = begin + 1;
+  int64_t most = vonk_rows_most(c, begin), end = begin + 1;
   int64_t limit = c->n_order - begin < most ? c->n_order : begin + most;
   if (c->order == NULL) {
     return limit;

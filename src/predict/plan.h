@@ -236,6 +236,8 @@ vonk_status vonk_rows_open(call *, workspace *, const struct ArrowArray *rows,
 void vonk_rows_close(call *);
 /* rows.c: cuts the rows into micro-batches. */
 vonk_status vonk_rows_cut(call *, vonk_error *err);
+/* How many rows of one shape may run together from this place of the order on. */
+int64_t vonk_rows_most(const call *, int64_t place);
 /* rows.c: where row i's elements start in the leaf (its offset not yet added). The row
  * must be good. */
 int64_t vonk_rows_start(const source_view *, int64_t i);

@@ -8,13 +8,15 @@
  * other 255.
  *
  * Bits. Frameworks give a row the same bits whatever the number of rows it runs with,
- * except alone: a matrix-vector kernel may add in another order. (Measured for ONNX
- * Runtime 1.31: 2 to 2,048 rows are equal; one row is so for large matrices with prepacked
- * weights only.) So a row that is alone only because of its neighbours, bad ones or ones
- * of another shape, runs twice at a time. */
+ * except for very few: kernels for one row, or for up to three, add in another order.
+ * (Measured: ONNX Runtime 1.31 and TensorFlow 2.21 give 2 to 2,048 rows the same bits,
+ * PyTorch 2.13 with its MKL 4 and more.) So rows that are few only because of their
+ * neighbours, bad ones or ones of another shape, are filled up to LEAST_ROWS. */
 #include <inttypes.h>
 
 #include "predict/plan.h"
+
+enum { LEAST_ROWS = 4 };
 
 typedef struct runner {
   call *call;
@@ -172,14 +174,21 @@ static micro_batch plan_range(const runner *r, cut range, int64_t n_good,
   return mb;
 }
 
+/* How many rows each run of a cut has at least: as many as it might have had with other
+ * neighbours. */
+static int64_t least_rows(const call *c, cut range) {
+  bool is_grouped = c->predictor->groups_rows && c->n_rows > 1;
+  int64_t most = is_grouped ? vonk_rows_most(c, range.begin) : range.end - range.begin;
+  return most < LEAST_ROWS ? most : LEAST_ROWS;
+}
+
 vonk_status vonk_run_cut(call *c, int64_t index, vonk_plugin_session *session,
                          workspace *ws, vonk_error *err) {
   cut range = c->cuts[index];
   const int64_t *good = ws->rows_out;
   int64_t n_good = range.end - range.begin;
-  bool has_neighbours = n_good > 1 || (c->predictor->groups_rows && c->n_rows > 1);
   runner r = {
-      .call = c, .session = session, .workspace = ws, .least = has_neighbours ? 2 : 1};
+      .call = c, .session = session, .workspace = ws, .least = least_rows(c, range)};
   micro_batch mb;
   if (c->order != NULL) {
     good = &c->order[range.begin];

@@ -21,10 +21,9 @@ from capi import Model, Predictor, VonkError
 MAKERS = tuple(zoo.PACKAGES)
 TITLES = {"onnx": "ONNX", "tensorflow": "TensorFlow", "torchscript": "TorchScript", "aoti": "AOTInductor"}
 
-#: (maker, dtype) -> the error on opening such a model; "" = the framework itself has no such tensors, so there is no
-#: model to open
+#: (maker, dtype) -> the error on opening such a model, behind its path; "" = there can be no such model
 UNSUPPORTED: dict[tuple[str, str], str] = {
-    ("torchscript", "string"): "",
+    ("torchscript", "string"): "input 'x' is string: PyTorch has no such tensors",
     ("aoti", "string"): "",
 }
 

@@ -103,6 +103,15 @@ def plain() -> onnx.ModelProto:
     return model([node("Softmax", ["x"], ["y"])], [value("x", ["n", 3])], [value("y", ["n", 3])])
 
 
+def gather() -> onnx.ModelProto:
+    return model(
+        [node("Gather", ["table", "index"], ["y"])],
+        [value("index", [nets.GATHER_ROWS], I64)],
+        [value("y", [nets.GATHER_ROWS])],
+        {"table": nets.GATHER_TABLE},
+    )
+
+
 def run(path: Path, feeds: dict[str, Any]) -> dict[str, Any]:
     """The model's outputs by name, from one thread."""
     options = onnxruntime.SessionOptions()
@@ -116,7 +125,7 @@ def main(folder: Path) -> None:
     mlp_net, cnn_net = nets.MLP(), nets.CNN()
     made = {
         "mlp": mlp(mlp_net), "cnn": cnn(cnn_net), "embedding": embedding(nets.Embedding()),
-        "dense": dense(nets.Dense()), "two": two(), "plain": plain(),
+        "dense": dense(nets.Dense()), "two": two(), "plain": plain(), "gather": gather(),
     }  # fmt: skip
     for dtype, element_type in ELEMENT_TYPES.items():
         for shape, dims in nets.SHAPES.items():
@@ -126,6 +135,7 @@ def main(folder: Path) -> None:
     results = {
         "mlp": run(folder / "mlp.onnx", {"pixels": mlp_net.rows()})["probabilities"],
         "cnn": run(folder / "cnn.onnx", {"image": cnn_net.rows()})["scores"],
+        "dense": run(folder / "dense.onnx", {"x": nets.Dense().rows()})["y"],
         "two.total": run(folder / "two.onnx", nets.two_rows())["total"],
         "two.next": run(folder / "two.onnx", nets.two_rows())["next"],
     }

@@ -93,6 +93,14 @@ def save_two(folder: Path) -> dict[str, Any]:
     return {f"two.{name}": found.numpy() for name, found in serve(**rows).items()}
 
 
+def save_gather(folder: Path) -> None:
+    module = tf.Module()
+    module.table = tf.Variable(nets.GATHER_TABLE)
+    spec = tf.TensorSpec([nets.GATHER_ROWS], tf.int64, "index")
+    serve = tf.function(lambda index: {"y": tf.gather(module.table, index)}, input_signature=[spec])
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+
+
 def save_plain(folder: Path) -> None:
     """No variable at all: y = softmax(x)."""
     module = tf.Module()
@@ -167,10 +175,11 @@ def main(folder: Path) -> None:
         model = make(net)
         model.export(folder / name, verbose=False)
         counts[f"params.{name}"] = np.array(model.count_params())
-        if name in ("mlp", "cnn"):
+        if name != "embedding":
             results[name] = model(net.rows(), training=False).numpy()
     results |= save_two(folder / "two")
     save_plain(folder / "plain")
+    save_gather(folder / "gather")
     results |= save_dtypes(folder / "dtypes")
     results["mlp_v1"] = save_v1(folder, "mlp", mlp_v1, mlp_net)
     results["cnn_v1"] = save_v1(folder, "cnn", cnn_v1, cnn_net)

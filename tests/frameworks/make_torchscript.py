@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
             model = module(net).eval()
             torch.jit.script(model).save(str(folder / f"{name}.pt"))
             results[f"params.{name}"] = modules.count(model)
-            if name in ("mlp", "cnn"):
+            if name != "embedding":
                 rows = torch.from_numpy(net.rows())
                 torch.jit.trace(model, rows[:3]).save(str(folder / f"{name}_trace.pt"))
                 results[name] = model(rows).numpy()
@@ -32,6 +32,7 @@ def main(folder: Path) -> None:
         torch.jit.script(two).save(str(folder / "two.pt"))
         results |= {f"two.{name}": found.numpy() for name, found in zip(("total", "next"), two(**rows), strict=True)}
         results["params.two"] = modules.count(two)
+        torch.jit.script(modules.Gather().eval()).save(str(folder / "gather.pt"))
         torch.jit.script(modules.Plain()).save(str(folder / "plain.pt"))
         identity = torch.jit.script(modules.Identity())
         identity.save(str(folder / "identity.pt"))

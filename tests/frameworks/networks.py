@@ -184,6 +184,13 @@ class Dense:
         """In double precision."""
         return np.maximum(x.astype(np.float64) @ self.w0 + self.b0, 0) @ self.w1 + self.b1
 
+    def rows(self, n: int = 3000) -> Array:
+        return np.random.default_rng(9).standard_normal((n, 16)).astype(np.float32)
+
+
+#: y[i] = table[index[i]], 32 rows at a time: fails on an index outside
+GATHER_TABLE = np.arange(10, dtype=np.float32) / 7
+GATHER_ROWS = 32
 
 #: two inputs, two outputs: total [n, 2] = a + b w, next [n] = id + 1
 TWO_WEIGHT = np.array([[1.0, 0.5], [0.25, -2.0], [3.0, 1.5]], np.float32)

@@ -77,6 +77,17 @@ class Two(nn.Module):
         return a + b @ self.w, id + 1
 
 
+class Gather(nn.Module):
+    """y[i] = table[index[i]]: fails on an index outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.from_numpy(nets.GATHER_TABLE))
+
+    def forward(self, index: Tensor) -> Tensor:
+        return torch.nn.functional.embedding(index, self.table.unsqueeze(1)).squeeze(1)
+
+
 class Plain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.softmax(x, -1)
@@ -101,12 +112,17 @@ def count(model: nn.Module) -> Any:
 
 
 def to_torch(dtype: str, values: Any) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
-    return tensor.to(torch.bfloat16) if dtype == "bf16" else tensor
+    values = np.ascontiguousarray(values)
+    if dtype != "bf16":
+        return torch.from_numpy(values)
+    halves = (values.view(np.uint32) >> 16).astype(np.uint16)  # exact: PyTorch's own conversion changes NaNs
+    return torch.from_numpy(halves).view(torch.bfloat16)
 
 
 def to_numpy(tensor: Tensor) -> Any:
-    return (tensor.to(torch.float32) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    if tensor.dtype != torch.bfloat16:
+        return tensor.numpy()
+    return (tensor.view(torch.uint16).numpy().astype(np.uint32) << 16).view(np.float32)
 
 
 def identity_results(model: Any) -> dict[str, Any]:

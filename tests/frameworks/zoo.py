@@ -1,8 +1,9 @@
 """The models of tests/frameworks, made once per version of their makers and of the frameworks.
 
 `models("tensorflow")` gives the folder with TensorFlow's models and `results.npz`, what TensorFlow itself says in
-Python for the rows of networks.py. Making them needs the framework's Python package and takes seconds (AOTInductor: a minute),
-so a child process does it, once for all build trees and test processes; the framework is never loaded into the test.
+Python for the rows of networks.py. Making them needs the framework's Python package and takes seconds (AOTInductor: a
+minute), so a child process does it, once for all build trees and test processes; the framework is never loaded into the
+test.
 
 `python zoo.py` makes all that can be made here.
 """

@@ -70,6 +70,9 @@ def columns(names: str, type_: pa.DataType) -> dict[str, pa.DataType]:
 
 Case = tuple[Callable[[Files], Any], str, str]
 
+#: the plug-ins in their order, each with its formats
+INSTALLED = "onnx (onnx, ort), tensorflow (savedmodel, checkpoint, graphdef), torch (torchscript, aotinductor)"
+
 CASES: dict[str, Case] = {
     "open: no such file": (
         lambda f: Model(f.folder / "none.onnx"),
@@ -84,7 +87,7 @@ CASES: dict[str, Case] = {
     "open: a folder": (
         lambda f: Model(f.folder),
         "UNSUPPORTED",
-        "DIR: no plug-in recognises it; installed: onnx (onnx, ort): check the file, or choose the plug-"
+        f"DIR: no plug-in recognises it; installed: {INSTALLED}: check the file, or choose the plug-"
         "in with the option 'plugin'",
     ),
     "open: not what its name says": (
@@ -95,7 +98,7 @@ CASES: dict[str, Case] = {
     "open: no model at all": (
         lambda f: Model(f.text("notes.txt", b"hello")),
         "UNSUPPORTED",
-        "DIR/notes.txt: no plug-in recognises it; installed: onnx (onnx, ort): check the file, or choose "
+        f"DIR/notes.txt: no plug-in recognises it; installed: {INSTALLED}: check the file, or choose "
         "the plug-in with the option 'plugin'",
     ),
     "open: empty file": (
