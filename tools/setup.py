@@ -395,6 +395,8 @@ def set_up_wheel() -> None:
         if not list(wheels.glob("vonk-*.whl")):
             raise SetupError("building vonk: pip made no wheel")
 
+    if not list(wheels.glob("vonk-*.whl")):
+        (DEPS / ".stamp-wheel").unlink(missing_ok=True)
     key = key_of(*sources, "" if torch is None else ROOT / "requirements-torch.txt")
     stage("wheel", DEPS, key, [wheels], build)
 
