@@ -11,6 +11,10 @@ from program import ROOT
 MODEL = ROOT / "examples" / "mnist" / "mnist.onnx"
 BENCHMARKS = (
     ("the library against the bare ONNX Runtime loop", [ROOT / "build/release/bench/bench_library", MODEL]),
+    (
+        "every framework: vonk against its own best loop, and the first row",
+        [sys.executable, ROOT / "bench/frameworks.py"],
+    ),
     ("SQL against the bare loop", [sys.executable, ROOT / "bench/sql.py"]),
     ("Model.predict against the bare loop", [sys.executable, ROOT / "bench/python_api.py"]),
     ("vonk run from end to end", [sys.executable, ROOT / "bench/end_to_end.py"]),
