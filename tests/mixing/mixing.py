@@ -103,6 +103,8 @@ def files() -> tuple[str, ...]:
 def environment(**more: str | Path | None) -> dict[str, str]:
     """Of a child; None removes a variable."""
     env = {key: text for key, text in os.environ.items() if not key.startswith(("VONK_MODELS", "TF_", "OMP_"))}
+    if "address" in SANITIZED:  # the C programs' leaks count, other than the interpreter's
+        env["ASAN_OPTIONS"] = "detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1"
     for key, text in more.items():
         if text is None:
             env.pop(key, None)
