@@ -277,10 +277,12 @@ def files(corpus: Corpus) -> None:
         """The node that restores reads a checkpoint of its own choosing."""
         meta.saver_def.filename_tensor_name = "Const:0"
 
+    names = {"up": "../../outside/canary", "far": "x/../../../outside/canary", "absolute": str(outside / "canary"),
+             "empty": "", "link": "link", "folder": "sub", "missing": "not_there", "long": "x" * 5000,
+             "nul": "vocab.txt\0x"}  # fmt: skip
+
     def keep(name: str, expected: str) -> None:
-        corpus.edited(f"asset_{name}", expected, asset({"up": "../../outside/canary", "far": "x/../../../outside/canary",
-            "absolute": str(outside / "canary"), "empty": "", "link": "link", "folder": "sub", "missing": "not_there",
-            "long": "x" * 5000, "nul": "vocab.txt\0x"}[name]), "text")  # fmt: skip
+        corpus.edited(f"asset_{name}", expected, asset(names[name]), "text")
 
     keep("up", "leaves the model's folder")
     keep("far", "leaves the model's folder")

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 v1 = tf.compat.v1
-FOLDER = Path(".")
+FOLDER = Path(sys.argv[1]).resolve()
 
 #: our name of each dtype: TensorFlow's, and values at its edges
 DTYPES: dict[str, tuple[Any, list[Any]]] = {
@@ -243,10 +243,8 @@ def make_v1_tables() -> None:
     builder.save()
 
 
-def main(folder: Path) -> None:
-    global FOLDER
-    FOLDER = folder
-    folder.mkdir(parents=True)
+def main() -> None:
+    FOLDER.mkdir(parents=True)
     make_keras()
     make_dtypes()
     make_text()
@@ -255,9 +253,9 @@ def main(folder: Path) -> None:
     make_refused()
     make_v1()
     make_v1_tables()
-    (folder / "hostile").mkdir()
-    make_hostile.make_all(folder, folder / "hostile")
+    (FOLDER / "hostile").mkdir()
+    make_hostile.make_all(FOLDER, FOLDER / "hostile")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main()

@@ -168,7 +168,7 @@ def test_options_are_checked(plugin: abi.Plugin, models: Path) -> None:
 
 
 def test_a_training_graph_says_what_to_choose_from(plugin: abi.Plugin, models: Path) -> None:
-    with pytest.raises(abi.PluginError, match="saved for training.*outputs='y': candidates are y, loss$"):
+    with pytest.raises(abi.PluginError, match=r"saved for training.*outputs='y': candidates are y, loss$"):
         plugin.open(models / "checkpoint/model.meta")
     with pytest.raises(abi.PluginError, match="has variables, and a graph alone does not hold their values"):
         plugin.open(models / "unfrozen.pb", outputs="y")
