@@ -97,7 +97,7 @@ static void *set_and_get(void *arg) {
 static void any_thread_may_set_and_ask(void **state) {
   (void)state;
   pthread_t threads[THREADS];
-  char paths[THREADS][16];
+  char paths[THREADS][32];
   for (int i = 0; i < THREADS; i++) {
     snprintf(paths[i], sizeof paths[i], "/thread/%d", i);
     assert_int_equal(pthread_create(&threads[i], NULL, set_and_get, paths[i]), 0);
