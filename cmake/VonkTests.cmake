@@ -233,10 +233,11 @@ if(TARGET vonk_cli)
   # With models that tests/frameworks makes, each with the options that it needs.
   foreach(pair tensorflow=tensorflow torchscript=torch aoti=torch)
     string(REGEX MATCH "^(.*)=(.*)$" pair ${pair})
-    set(name conformance.${CMAKE_MATCH_1})
+    set(maker ${CMAKE_MATCH_1})
     set(framework ${CMAKE_MATCH_2})
+    set(name conformance.${maker})
     if(TARGET vonk_${framework} AND VONK_TEST_FRAMEWORKS MATCHES "${framework}")
-      vonk_add_test(${name} ${VONK_PYTHON} ${PROJECT_SOURCE_DIR}/tests/frameworks/conformance.py ${CMAKE_MATCH_1}
+      vonk_add_test(${name} ${VONK_PYTHON} ${PROJECT_SOURCE_DIR}/tests/frameworks/conformance.py ${maker}
                     $<TARGET_FILE:vonk_cli> $<TARGET_FILE:vonk_${framework}>)
       set_property(TEST ${name} PROPERTY TIMEOUT 900)
       set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "VONK_TEST_SANITIZE=${VONK_SANITIZE}")

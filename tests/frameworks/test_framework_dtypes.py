@@ -74,7 +74,7 @@ def test_what_is_not_supported_says_so(maker: str, dtype: str) -> None:
     with pytest.raises(VonkError) as caught:
         cell.open()
     assert caught.value.code == "VONK_UNSUPPORTED"
-    assert caught.value.message == f"'{cell.path}': {UNSUPPORTED[maker, dtype]}"
+    assert caught.value.message == f"'{cell.path.resolve()}': {UNSUPPORTED[maker, dtype]}"
 
 
 # --- the page -------------------------------------------------------------------------------------

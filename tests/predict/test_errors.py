@@ -142,9 +142,9 @@ CASES: dict[str, Case] = {
         "threads_per_run, graph_optimization, shared_weights",
     ),
     "open: plug-in not installed": (
-        lambda f: Model(f.mlp(), plugin="tensorflow"),
+        lambda f: Model(f.mlp(), plugin="caffe"),
         "UNSUPPORTED",
-        "plug-in 'tensorflow': no file 'vonk_tensorflow.so' in any of these places: PLACES: install it, "
+        "plug-in 'caffe': no file 'vonk_caffe.so' in any of these places: PLACES: install it, "
         "or name its folder in VONK_PLUGIN_PATH",
     ),
     "open: plug-in by relative path": (
