@@ -395,34 +395,26 @@ static vonk_status take_long(machine *m, vonk_error *err) {
                   : push_number(m, (size_t)size, err);
 }
 
-static vonk_status step(machine *m, uint8_t code, vonk_error *err) {
-  uint32_t marker = 0, n = code - 0x84u; /* of TUPLE1 to TUPLE3 */
+static vonk_status take_float(machine *m, vonk_error *err) {
+  return take(m, 8) == NULL ? fail_cut(m, err)
+                            : push(m, &m->stack, (value){.kind = OTHER}, err);
+}
+
+/* Instructions that add a value. */
+static vonk_status step_value(machine *m, uint8_t code, vonk_error *err) {
   switch (code) {
-    case 0x80: /* PROTO */
-      return take(m, 1) == NULL ? fail_cut(m, err) : VONK_OK;
     case '(':
       return push(m, &m->stack, (value){.kind = MARKER}, err);
-    case 'c':
-      return take_global(m, err);
-    case ')':
-      return make_tuple(m, m->stack.n, false, err);
-    case 't':
-      VONK_TRY(find_marker(m, &marker, err));
-      return make_tuple(m, marker, true, err);
-    case 0x85:
-    case 0x86:
-    case 0x87:
-      return m->stack.n < n ? fail(m, "its data are damaged", err)
-                            : make_tuple(m, m->stack.n - n, false, err);
     case ']':
     case '}':
     case 'N':
     case 0x88:
     case 0x89:
       return push(m, &m->stack, (value){.kind = OTHER}, err);
-    case 'G': /* a float */
-      return take(m, 8) == NULL ? fail_cut(m, err)
-                                : push(m, &m->stack, (value){.kind = OTHER}, err);
+    case 'c':
+      return take_global(m, err);
+    case 'G':
+      return take_float(m, err);
     case 'X':
       return take_text(m, 4, err);
     case 'J':
@@ -433,14 +425,35 @@ static vonk_status step(machine *m, uint8_t code, vonk_error *err) {
       return push_number(m, 2, err);
     case 0x8a:
       return take_long(m, err);
-    case 'q':
-      return remember(m, 1, err);
-    case 'r':
-      return remember(m, 4, err);
     case 'h':
       return recall(m, 1, err);
     case 'j':
       return recall(m, 4, err);
+    default:
+      return fail(m, "its data have instructions that PyTorch does not use", err);
+  }
+}
+
+/* Instructions that work on values that are there; the others add one. */
+static vonk_status step(machine *m, uint8_t code, vonk_error *err) {
+  uint32_t marker = 0, n = code - 0x84u; /* of TUPLE1 to TUPLE3 */
+  switch (code) {
+    case 0x80: /* PROTO */
+      return take(m, 1) == NULL ? fail_cut(m, err) : VONK_OK;
+    case ')':
+      return make_tuple(m, m->stack.n, false, err);
+    case 't':
+      VONK_TRY(find_marker(m, &marker, err));
+      return make_tuple(m, marker, true, err);
+    case 0x85:
+    case 0x86:
+    case 0x87:
+      return m->stack.n < n ? fail(m, "its data are damaged", err)
+                            : make_tuple(m, m->stack.n - n, false, err);
+    case 'q':
+      return remember(m, 1, err);
+    case 'r':
+      return remember(m, 4, err);
     case 'a': /* APPEND */
     case 'b': /* BUILD: the state of the object below */
       return drop(m, 1, err);
@@ -455,7 +468,7 @@ static vonk_status step(machine *m, uint8_t code, vonk_error *err) {
     case 0x81: /* NEWOBJ */
       return call(m, err);
     default:
-      return fail(m, "its data have instructions that PyTorch does not use", err);
+      return step_value(m, code, err);
   }
 }
 

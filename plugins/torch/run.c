@@ -36,9 +36,9 @@ vonk_status vonk_torch_create_session(vonk_plugin_model *model, vonk_device devi
 void vonk_torch_release_session(vonk_plugin_session *session) { vonk_kit_free(session); }
 
 /* Room for the handles of a run. */
-enum { STACK_SLOTS = 16 };
+enum { STACK_SLOTS = 32 };
 typedef struct run_slots {
-  aten_tensor *stack[2 * STACK_SLOTS];
+  aten_tensor *stack[STACK_SLOTS];
   aten_tensor **heap; /* if the stack had no room; else NULL */
 } run_slots;
 
@@ -47,7 +47,7 @@ static vonk_status take_slots(uint32_t n_inputs, uint32_t n_outputs, run_slots *
   size_t n = (size_t)n_inputs + n_outputs;
   aten_tensor **room = slots->stack;
   slots->heap = NULL;
-  if (n > 2 * STACK_SLOTS) {
+  if (n > STACK_SLOTS) {
     slots->heap = room = vonk_kit_alloc(n * sizeof(aten_tensor *));
     if (room == NULL) {
       return vonk_kit_fail_nomem(err, n * sizeof(aten_tensor *));

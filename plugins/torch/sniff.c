@@ -94,8 +94,8 @@ vonk_status vonk_torch_refuse(const char *path, torch_file_kind kind, kit_slice 
       [TORCH_FILE_EXPORTED] =
           "is an exported program (torch.export), which PyTorch runs in Python only",
       [TORCH_FILE_PICKLE] =
-          "is a checkpoint or pickled module (torch.save): weights without a network, or "
-          "Python code, which vonk never loads",
+          ("is a checkpoint or pickled module (torch.save): weights without a network, "
+           "or Python code, which vonk never loads"),
       [TORCH_FILE_SAFETENSORS] = "is a safetensors file, weights without a network",
   };
   if (kind != TORCH_FILE_OTHER) {

@@ -220,7 +220,7 @@ vonk_status vonk_torch_tensor_adopt(const torch_runtime *runtime, const vonk_run
     block = vonk_kit_alloc(sizeof *block);
     status = block == NULL ? vonk_kit_fail_nomem(err, sizeof *block) : VONK_OK;
   }
-  if (status != VONK_OK) {
+  if (block == NULL) {
     vonk_torch_tensor_delete(runtime, value);
     return status;
   }
