@@ -206,6 +206,9 @@ foreach(source IN LISTS VONK_PYTESTS)
       "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension")
     set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # the first of them makes the models
   endif()
+  if(folder STREQUAL "torch")
+    set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # it makes its models, compiles some of them
+  endif()
   if(folder STREQUAL "mixing")
     set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT "VONK_DEPS_DIR=${VONK_DEPS_DIR}")
     set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # many children, which load all frameworks
