@@ -1,10 +1,10 @@
 /* A pickle, walked through without making anything of it.
  *
  * A pickle is a program for a small stack machine. PyTorch's own loader of TorchScript
- * runs a harmless part of it, but trusts what it says of tensors: how many numbers a
- * block of bytes holds, and where in it a tensor begins and ends. A file that lies there
- * would make it read beyond its memory. So the machine is run here first, on stand-ins,
- * with the instructions that PyTorch writes and no others.
+ * runs a harmless part of it. How far it trusts what a file says of its tensors (how many
+ * numbers a block of bytes holds, where in it one begins and ends) depends on the
+ * version, and a lie would make it read beyond its memory. So the machine is run here
+ * first, on stand-ins, with the instructions that PyTorch writes and no others.
  */
 #include <inttypes.h>
 #include <stdio.h>
