@@ -116,11 +116,12 @@ static void look_at_state(const setting *s) {
 
 /* Prints what a first prediction costs, and how many threads there are then. */
 static void look_at_cost(const setting *s) {
-  int64_t before = state_anonymous();
+  int64_t anonymous = state_anonymous(), mapped = state_memory("RssFile");
   guest g = open_guest(s->model, "f", s->in.width);
   run_well(g, s);
-  printf("threads %d, anonymous memory %.0f MB\n", state_threads(),
-         (double)(state_anonymous() - before) / 1e6);
+  printf("threads %d, anonymous memory %.0f MB, of files %.0f MB\n", state_threads(),
+         (double)(state_anonymous() - anonymous) / 1e6,
+         (double)(state_memory("RssFile") - mapped) / 1e6);
   close_guest(g);
 }
 

@@ -100,11 +100,11 @@ def files() -> tuple[str, ...]:
     return tuple(arguments)
 
 
-def environment(**more: str | Path | None) -> dict[str, str]:
-    """Of a child; None removes a variable."""
+def environment(leaks: bool = False, **more: str | Path | None) -> dict[str, str]:
+    """Of a child; None removes a variable. leaks: a sanitizer is to look for them."""
     env = {key: text for key, text in os.environ.items() if not key.startswith(("VONK_MODELS", "TF_", "OMP_"))}
-    if "address" in SANITIZED:  # the C programs' leaks count, other than the interpreter's
-        env["ASAN_OPTIONS"] = "detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1"
+    if "address" in SANITIZED:
+        env["ASAN_OPTIONS"] = f"detect_leaks={int(leaks)}:strict_string_checks=1:allocator_may_return_null=1"
     for key, text in more.items():
         if text is None:
             env.pop(key, None)
@@ -113,20 +113,20 @@ def environment(**more: str | Path | None) -> dict[str, str]:
     return env
 
 
-def run(command: list[str | Path], **env: str | Path | None) -> str:
+def run(command: list[str | Path], leaks: bool = False, **env: str | Path | None) -> str:
     """What the child printed, when it ended well and was quiet."""
-    done = start(command, **env)
+    done = start(command, leaks, **env)
     assert done.returncode == 0, f"{command}\nended with {done.returncode}: {done.stdout}{done.stderr}"
     assert done.stderr == "", f"{command}\nwrote to stderr: {done.stderr}"
     return done.stdout
 
 
-def start(command: list[str | Path], **env: str | Path | None) -> subprocess.CompletedProcess[str]:
+def start(command: list[str | Path], leaks: bool = False, **env: str | Path | None) -> subprocess.CompletedProcess[str]:
     """Runs a child to its end."""
     try:
         return subprocess.run(
-            [str(part) for part in command], env=environment(**env), capture_output=True, text=True, timeout=PATIENCE,
-            check=False,
+            [str(part) for part in command], env=environment(leaks, **env), capture_output=True, text=True,
+            timeout=PATIENCE, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise AssertionError(f"{command}\nhangs after printing: {error.stdout!r}{error.stderr!r}") from None

@@ -156,18 +156,20 @@ static inline int state_count(const char *folder) {
 static inline int state_threads(void) { return state_count("/proc/self/task"); }
 static inline int state_files(void) { return state_count("/proc/self/fd"); }
 
-/* Bytes that are in memory and not of a file. */
-static inline int64_t state_anonymous(void) {
+/* Bytes in memory: "RssAnon" of no file, "RssFile" of files. */
+static inline int64_t state_memory(const char *kind) {
   FILE *file = fopen("/proc/self/status", "r");
   char line[256];
+  size_t size = strlen(kind);
   long long kib = -1;
   while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-    if (sscanf(line, "RssAnon: %lld", &kib) == 1) {
-      break;
+    if (strncmp(line, kind, size) == 0 && line[size] == ':') {
+      kib = strtoll(line + size + 1, NULL, 10);
     }
   }
   fclose(file);
   return kib * 1024;
 }
+static inline int64_t state_anonymous(void) { return state_memory("RssAnon"); }
 
 #endif /* VONK_TESTS_MIXING_STATE_H */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import mixing
 import pytest
@@ -16,7 +17,7 @@ def run_orders(formats: tuple[str, ...], release: str, **env: str) -> dict[str, 
     """Differences to NumPy by the model's path, as the program measured them."""
     mixing.need(*formats)
     command = [mixing.PROGRAMS / "orders", release, *mixing.files(), *map(mixing.spec, formats)]
-    lines = [line.rsplit(" ", 1) for line in mixing.run(command, **env).splitlines()]
+    lines = [line.rsplit(" ", 1) for line in mixing.run(command, leaks=True, **env).splitlines()]
     return {name: float(difference) for name, difference in lines}
 
 
@@ -38,3 +39,14 @@ def test_every_format_of_a_network_in_one_process():
 def test_memory_that_is_never_zero_by_chance():
     """malloc fills what it gives and what it takes back; all symbols are bound at start-up."""
     run_orders(mixing.FRAMEWORKS, "012", MALLOC_PERTURB_="165", LD_BIND_NOW="1")
+
+
+def test_models_come_and_go_in_four_threads():
+    """Opened, run, cancelled, refused and closed at random; a longer soak: the program itself, with more seconds."""
+    mixing.need(*mixing.FRAMEWORKS)
+    specs = [mixing.spec(name) for name in (*mixing.FRAMEWORKS, "aoti")]
+    found = mixing.run([mixing.PROGRAMS / "soak", "4", *mixing.files(), *specs], leaks=True)
+    counts = re.findall(r"opened (\d+), predicted (\d+), cancelled (\d+), refused (\d+)", found)
+    assert len(counts) == 2 and all(int(count) > 0 for count in counts[1]), found
+    files = re.findall(r"files (\d+)", found)
+    assert files[0] == files[1], found

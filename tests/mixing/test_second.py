@@ -13,6 +13,8 @@ from pathlib import Path
 import mixing
 import pytest
 
+pytestmark = pytest.mark.skipif(bool(mixing.SANITIZED), reason="about the loader; tests/kit runs our part of it so")
+
 #: the files of a framework's copy: the library with the interface first, then what it brings along
 FILES = {
     "onnx": ("libonnxruntime.so.*",),
@@ -133,7 +135,6 @@ vonk.open(path, **options).predict(rows)
 """
 
 
-@pytest.mark.skipif(bool(mixing.SANITIZED), reason="the interpreter's frameworks are not instrumented")
 def test_a_package_imported_after_another_copy_of_its_libraries_uses_that_one(copy, tmp_path):
     """The loader finds libraries that others need by SONAME: a copy of the same version fits, whichever came first."""
     framework, path = copy
