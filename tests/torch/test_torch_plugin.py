@@ -259,6 +259,34 @@ def test_errors_say_what_to_do(plugin: abi.Plugin, models: Path, file: str, opti
 
 
 @needs_torch
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        (b"x: Tensor)", b"x: Tensor, n: int)", "argument 'n' is of type int: vonk can give it tensors only"),
+        (
+            b"x: Tensor) -> Tensor:\n    return torch.neg(x)",
+            b"x: List[Tensor]) -> Tensor:\n    return torch.neg(x[0])",
+            "argument 'x' is of type List[Tensor]",
+        ),
+        (b"-> Tensor:\n    return torch.neg(x)", b'-> str:\n    return "a"', "forward returns str"),
+        (b"-> Tensor:\n    return torch.neg(x)", b"-> Tuple[Tensor, int]:\n    return (x, 1)", "forward returns Tuple"),
+        (b"def forward", b"def backward", "has no forward"),
+        (b"torch.neg(x)", b"torch.nothing(x)", "nothing"),
+    ],
+)
+def test_modules_that_do_not_fit_say_what_they_are(
+    plugin: abi.Plugin, tmp_path: Path, old: bytes, new: bytes, part: str
+) -> None:
+    path = tmp_path / "odd.pt"
+    assert old in make_hostile.CODE
+    path.write_bytes(make_hostile.script(make_hostile.CODE.replace(old, new)).end())
+    with pytest.raises(abi.PluginError) as caught:
+        plugin.open(path, inputs="x:f32[-1,2]")
+    assert part in str(caught.value)
+    assert str(caught.value).startswith(f"'{path}': ")
+
+
+@needs_torch
 def test_an_error_of_a_run_names_the_reason_alone(plugin: abi.Plugin, models: Path, capfd: Any) -> None:
     model = plugin.open(models / "narrow.pt", inputs="x:f32[-1,2]")
     session = model.session()
