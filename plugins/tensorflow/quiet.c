@@ -44,12 +44,23 @@ static ssize_t hand_on(void *cookie, const char *bytes, size_t nbytes) {
   return (ssize_t)nbytes;
 }
 
+/* Made once and never closed: another thread may be writing to it. */
+static FILE *the_stream(void) {
+  static FILE *stream; /* one thread at a time loads */
+  if (stream == NULL) {
+    stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = hand_on});
+    if (stream != NULL) {
+      setvbuf(stream, NULL, _IONBF, 0);
+    }
+  }
+  return stream;
+}
+
 void *vonk_tf_quiet_load_begin(void) {
-  FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = hand_on});
+  FILE *stream = the_stream();
   if (stream == NULL) {
     return NULL;
   }
-  setvbuf(stream, NULL, _IONBF, 0);
   loading_thread = pthread_self();
   atomic_store(&is_loading, true);
   FILE *before = stderr;
@@ -57,7 +68,6 @@ void *vonk_tf_quiet_load_begin(void) {
   return before;
 }
 
-/* The stream itself is never closed: another thread may be writing to it. */
 void vonk_tf_quiet_load_end(void *before) {
   if (before != NULL) {
     stderr = before;
