@@ -151,6 +151,18 @@ static vonk_status check_index(tf_opening *opening, const char *name, vonk_error
                            "is cut off or damaged: copy the model again", err);
 }
 
+/* The number behind "of" in ".data-00000-of-00002"; 0 if the text is something else. */
+static unsigned shards_of(const char *text) {
+  static const char pattern[] = ".data-#####-of-#####";
+  for (size_t i = 0; i < sizeof pattern; ++i) {
+    bool is_digit = text[i] >= '0' && text[i] <= '9';
+    if (pattern[i] == '#' ? !is_digit : text[i] != pattern[i]) {
+      return 0;
+    }
+  }
+  return (unsigned)strtoul(text + sizeof pattern - 6, NULL, 10);
+}
+
 /* How many data files there should be, by the name of one; 0 if none is there. */
 static unsigned count_shards(const tf_opening *opening, const char *prefix) {
   char folder[2 * PATH_MAX];
@@ -161,14 +173,10 @@ static unsigned count_shards(const tf_opening *opening, const char *prefix) {
   DIR *listing = opendir(folder);
   unsigned found = 0;
   for (struct dirent *entry; listing != NULL && (entry = readdir(listing)) != NULL;) {
-    unsigned number, n_shards;
-    int used = 0;
     size_t n = strlen(file);
-    if (strncmp(entry->d_name, file, n) == 0 &&
-        sscanf(entry->d_name + n, ".data-%5u-of-%5u%n", &number, &n_shards, &used) == 2 &&
-        entry->d_name[n + (size_t)used] == '\0' && n_shards > found) {
-      found = n_shards;
-    }
+    unsigned n_shards =
+        strncmp(entry->d_name, file, n) == 0 ? shards_of(entry->d_name + n) : 0;
+    found = n_shards > found ? n_shards : found;
   }
   if (listing != NULL) {
     closedir(listing);
