@@ -31,7 +31,7 @@ test: ## all tests, with all frameworks and without: C tests, with sanitizers, t
 	@tools/test.sh
 
 bench: ## the benchmarks: vonk, SQL and Python against the bare framework loop
-	@tools/setup.sh vonk mnist releases
+	@tools/setup.sh vonk mnist releases test
 	@tools/bench.sh
 
 bench-peers: ## vonk against Daft, Polars, DuckDB's Python functions and Ray Data

@@ -72,7 +72,7 @@ RULES = {
     "plugins/kit": rule(public="plugin.h"),
     "plugins/onnx": rule("kit", public="plugin.h"),
     "plugins/tensorflow": rule("kit", public="plugin.h"),
-    "plugins/torch": rule("kit script", public="plugin.h"),
+    "plugins/torch": rule("kit script", public="plugin.h", system="zlib.h"),
     "plugins/torch/script": rule(
         public="plugin.h",
         system="algorithm deque mutex optional set ATen/ATen.h c10/core/InferenceMode.h torch/version.h "
@@ -90,6 +90,11 @@ RULES = {
     "tests/mock": rule(public="plugin.h"),
     "tests": TESTS,
     "bench": TESTS,
+    "bench/loops": rule(
+        CORE + " kit onnx tensorflow torch",
+        system="memory vector ATen/Parallel.h c10/core/InferenceMode.h torch/csrc/jit/api/module.h "
+        "torch/csrc/jit/serialization/import.h torch/csrc/inductor/aoti_package/model_package_loader.h",
+    ),
     "fuzz": TESTS,
 }
 

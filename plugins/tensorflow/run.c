@@ -1,6 +1,5 @@
 /* One run of one micro-batch, in the caller's thread. Several threads may be in here with
  * one session. */
-#include <fenv.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,6 +30,8 @@ static vonk_status take_slots(uint32_t n_inputs, uint32_t n_outputs, stack_slots
     slots->outputs = stack->outputs;
     slots->fetches = stack->fetches;
     slots->wanted = stack->wanted;
+    memset(stack->inputs, 0, n_inputs * sizeof *stack->inputs);
+    memset(stack->outputs, 0, n_outputs * sizeof *stack->outputs);
     return VONK_OK;
   }
   size_t n_pointers = (size_t)n_inputs + n_outputs;
@@ -130,11 +131,11 @@ static vonk_status check_call(const vonk_plugin_session *session, const vonk_run
 vonk_status vonk_tf_run(vonk_plugin_session *session, const vonk_run *run,
                         vonk_error *err) {
   VONK_TRY(check_call(session, run, err));
-  stack_slots stack = {0};
+  stack_slots stack;
   run_slots slots = {0};
   VONK_TRY(take_slots(run->n_inputs, run->n_outputs, &stack, &slots, err));
-  fenv_t mode; /* the caller's, its sticky exception flags included */
-  fegetenv(&mode);
+  kit_float_mode mode;
+  vonk_kit_float_mode_get(&mode);
   vonk_status status = bind(session->model, run, &slots, err);
   if (status == VONK_OK && slots.n_wanted != 0) {
     status = call(session, &slots, err);
@@ -143,6 +144,6 @@ vonk_status vonk_tf_run(vonk_plugin_session *session, const vonk_run *run,
     status = take_outputs(session->model, run, &slots, err);
   }
   release_slots(&session->model->runtime->api, &slots);
-  fesetenv(&mode);
+  vonk_kit_float_mode_set(&mode);
   return status;
 }

@@ -10,7 +10,7 @@
 void vonk_torch_enter(torch_scope *scope, const torch_runtime *runtime,
                       uint32_t threads) {
   const torch_thread_api *api = &runtime->threads;
-  fegetenv(&scope->mode);
+  vonk_kit_float_mode_get(&scope->mode);
   scope->runtime = runtime;
   if (api->torch_get_num_threads != NULL) {
     uint32_t ignored;
@@ -36,5 +36,5 @@ void vonk_torch_leave(torch_scope *scope) {
   if (api->mkl_set_num_threads_local != NULL) {
     api->mkl_set_num_threads_local(scope->mkl_threads);
   }
-  fesetenv(&scope->mode);
+  vonk_kit_float_mode_set(&scope->mode);
 }

@@ -2,7 +2,6 @@
 #ifndef VONK_TORCH_PLUGIN_H
 #define VONK_TORCH_PLUGIN_H
 
-#include <fenv.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,7 +34,7 @@ vonk_status vonk_torch_script_get(const torch_runtime *, const script_api **out,
 
 typedef struct torch_scope {
   const torch_runtime *runtime;
-  fenv_t mode; /* floating point: the caller's, its sticky flags included */
+  kit_float_mode mode; /* the caller's */
   int omp_threads, mkl_threads;
   bool has_gradients;
 } torch_scope;

@@ -8,6 +8,10 @@
 // first runs are as fast as all others, and no process-wide setting is touched. What the
 // graph would print is taken out, what it would fork is run in line.
 //
+// Convolutions in oneDNN's own order are up to twice as fast on many rows and take three
+// times as long on one, where bringing the row into that order costs more than the rest.
+// So such a module has a second graph, without them, for runs of one row.
+//
 // Every function here is a border: nothing is thrown across it.
 #include "script.h"
 
@@ -34,16 +38,22 @@
 
 namespace jit = torch::jit;
 
-struct script_module {
+// What runs: a graph, and the object that is its first input.
+struct script_program {
   c10::IValue self;
   std::shared_ptr<jit::Graph> graph;
   std::optional<jit::GraphExecutor> executor;
+};
+
+struct script_module {
+  script_program main;
+  std::optional<script_program> single;  // for one row; empty: main is as good
   std::optional<c10::FunctionSchema> schema;
   std::vector<script_argument> arguments;
   std::vector<size_t> positions;  // of the tensor arguments, in the schema
   // One per position of the schema but self: the index of the input, or -1 = default.
   std::vector<int64_t> sources;
-  std::vector<bool> is_written;   // inputs that the graph writes into
+  std::vector<bool> is_written;   // inputs that a graph writes into
   std::deque<std::string> texts;  // whose addresses stay
   std::set<std::string> keys;     // of dictionaries that were returned
   std::vector<const char *> fields;
@@ -150,14 +160,8 @@ void check_nodes(const jit::Block *block) {
   }
 }
 
-// The module with its weights as constants, rewritten for runs alone where PyTorch can (on
-// the CPU, convolutions work on weights in oneDNN's own order). Empty if it cannot freeze.
+// The module with its weights as constants. Empty if PyTorch cannot freeze it.
 std::optional<jit::Module> make_frozen(const jit::Module &loaded) {
-  try {
-    jit::Module frozen = jit::freeze(loaded);
-    return jit::optimize_for_inference(frozen);
-  } catch (const std::exception &) {
-  }
   try {
     return jit::freeze(loaded);
   } catch (const std::exception &) {
@@ -165,18 +169,54 @@ std::optional<jit::Module> make_frozen(const jit::Module &loaded) {
   }
 }
 
-std::shared_ptr<jit::Graph> make_graph(script_module &module, const jit::Module &loaded) {
-  const std::optional<jit::Module> frozen = make_frozen(loaded);
-  module.facts.is_frozen = frozen ? 1 : 0;
-  const jit::Module &used = frozen ? *frozen : loaded;
-  module.self = used._ivalue();
+// A frozen module, rewritten for runs alone where PyTorch can: on the CPU, convolutions
+// work on weights in oneDNN's own order.
+std::optional<jit::Module> make_optimised(const jit::Module &loaded) {
+  try {
+    jit::Module frozen = jit::freeze(loaded);
+    return jit::optimize_for_inference(frozen);
+  } catch (const std::exception &) {
+    return std::nullopt;
+  }
+}
+
+bool uses_onednn(const jit::Block *block) {
+  for (const jit::Node *node : block->nodes()) {
+    const std::string name = node->kind().toQualString();
+    if (name.find("mkldnn") != std::string::npos) {
+      return true;
+    }
+    for (const jit::Block *inner : node->blocks()) {
+      if (uses_onednn(inner)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+script_program make_program(const jit::Module &used) {
+  script_program program;
+  program.self = used._ivalue();
   auto graph = used.get_method("forward").graph()->copy();
   jit::Inline(*graph);
   check_nodes(graph->block());
   jit::InlineForkWait(graph);
   remove_prints(graph->block());
   jit::EliminateDeadCode(graph);
-  return graph;
+  program.graph = graph;
+  program.executor.emplace(graph, "forward", jit::ExecutorExecutionMode::SIMPLE);
+  return program;
+}
+
+void make_programs(script_module &module, const jit::Module &loaded) {
+  const std::optional<jit::Module> frozen = make_frozen(loaded);
+  const std::optional<jit::Module> optimised = make_optimised(loaded);
+  module.facts.is_frozen = frozen || optimised ? 1 : 0;
+  module.main = make_program(optimised ? *optimised : frozen ? *frozen : loaded);
+  if (optimised && frozen && uses_onednn(module.main.graph->block())) {
+    module.single = make_program(*frozen);
+  }
 }
 
 const char *keep(script_module &module, const std::string &text) {
@@ -297,8 +337,7 @@ vonk_status fill(script_module &module, const uint8_t *data, size_t size,
     return status;
   }
   count_weights(module, loaded);
-  module.graph = make_graph(module, loaded);
-  module.executor.emplace(module.graph, "forward", jit::ExecutorExecutionMode::SIMPLE);
+  make_programs(module, loaded);
   return read_returns(module, message);
 }
 
@@ -317,16 +356,29 @@ vonk_status open(const uint8_t *data, size_t size, script_module **out,
 
 const script_facts *facts(const script_module *module) { return &module->facts; }
 
+// Marks the inputs that a graph writes into.
+void find_written(script_module &module, const script_program &program,
+                  const uint32_t *arguments, uint32_t n) {
+  const jit::AliasDb aliases(program.graph);
+  for (uint32_t i = 0; i < n; ++i) {
+    const size_t position = module.positions[arguments[i]];
+    if (aliases.hasWriters(program.graph->inputs()[position + 1])) {
+      module.is_written[i] = true;
+    }
+  }
+}
+
 vonk_status choose(script_module *module, const uint32_t *arguments, uint32_t n,
                    script_message *message) {
   return guard(VONK_MODEL, message, [&] {
-    const jit::AliasDb aliases(module->graph);
     module->sources.assign(module->schema->arguments().size() - 1, -1);
+    module->is_written.assign(n, false);
     for (uint32_t i = 0; i < n; ++i) {
-      const size_t position = module->positions[arguments[i]];
-      module->sources[position] = i;
-      module->is_written.push_back(
-          aliases.hasWriters(module->graph->inputs()[position + 1]));
+      module->sources[module->positions[arguments[i]]] = i;
+    }
+    find_written(*module, module->main, arguments, n);
+    if (module->single) {
+      find_written(*module, *module->single, arguments, n);
     }
     return VONK_OK;
   });
@@ -338,10 +390,21 @@ const at::Tensor &tensor_of(const aten_tensor *handle) {
   return *reinterpret_cast<const at::Tensor *>(handle);
 }
 
-jit::Stack make_stack(const script_module &module, const script_call &call) {
+// The program for these inputs.
+script_program &program_for(script_module &module, const script_call &call) {
+  bool is_single = module.single.has_value() && call.n_inputs > 0;
+  for (uint32_t i = 0; is_single && i < call.n_inputs; ++i) {
+    const at::Tensor &input = tensor_of(call.inputs[i]);
+    is_single = input.dim() > 0 && input.size(0) == 1;
+  }
+  return is_single ? *module.single : module.main;
+}
+
+jit::Stack make_stack(const script_module &module, const script_program &program,
+                      const script_call &call) {
   jit::Stack stack;
   stack.reserve(module.sources.size() + 1);
-  stack.push_back(module.self);
+  stack.push_back(program.self);
   for (size_t i = 0; i < module.sources.size(); ++i) {
     const int64_t source = module.sources[i];
     if (source < 0) {
@@ -415,13 +478,14 @@ at::Tensor settle(at::Tensor &&tensor) {
 }
 
 vonk_status execute(script_module &module, script_call &call) {
-  jit::Stack stack = make_stack(module, call);
+  script_program &program = program_for(module, call);
+  jit::Stack stack = make_stack(module, program, call);
   {
     std::unique_lock<std::mutex> alone(module.lock, std::defer_lock);
     if (module.facts.is_frozen == 0) {
       alone.lock();
     }
-    module.executor->run(stack);
+    program.executor->run(stack);
   }
   TORCH_CHECK(stack.size() == 1, "forward left ", stack.size(), " values");
   c10::IValue value = std::move(stack.back());
