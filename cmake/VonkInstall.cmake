@@ -19,13 +19,15 @@ endif()
 if(TARGET vonk_cli)
   install(TARGETS vonk_cli RUNTIME DESTINATION ${VONK_BINDIR})
   install(FILES ${VONK_MAN} DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_MANDIR}/man1)
-  # What is linked statically asks for its notice; Debian keeps it beside the package.
-  find_file(VONK_JANSSON_COPYRIGHT copyright PATHS /usr/share/doc/libjansson-dev NO_DEFAULT_PATH)
-  if(VONK_JANSSON_COPYRIGHT)
-    install(FILES ${VONK_JANSSON_COPYRIGHT} RENAME jansson.copyright
+endif()
+# What is linked statically asks for its notice; Debian keeps it beside the package.
+foreach(package libjansson-dev zlib1g-dev)
+  if(EXISTS /usr/share/doc/${package}/copyright)
+    string(REGEX REPLACE "^lib|1g|-dev$" "" name ${package})
+    install(FILES /usr/share/doc/${package}/copyright RENAME ${name}.copyright
             DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_DATADIR}/doc/vonk)
   endif()
-endif()
+endforeach()
 
 if(TARGET vonk_duckdb) # as a file: `--strip` would take its footer off
   install(PROGRAMS $<TARGET_FILE:vonk_duckdb> DESTINATION ${VONK_LIBDIR})

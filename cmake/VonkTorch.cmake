@@ -1,3 +1,11 @@
+# What the PyTorch plug-in needs besides the kit: zlib, for PyTorch's files are zip archives. Linked statically, like all
+# libraries of ours.
+find_path(VONK_ZLIB_INCLUDE_DIR zlib.h REQUIRED)
+find_library(VONK_ZLIB_LIBRARY NAMES libz.a REQUIRED)
+target_include_directories(vonk_torch_objects SYSTEM PRIVATE ${VONK_ZLIB_INCLUDE_DIR})
+target_link_libraries(vonk_torch_core PUBLIC ${VONK_ZLIB_LIBRARY})
+target_link_libraries(vonk_torch PRIVATE ${VONK_ZLIB_LIBRARY})
+
 # The TorchScript half of the PyTorch plug-in: C++, tied to one minor version of PyTorch, built where VONK_TORCH is
 # one with its headers, as in its wheel. It is linked to PyTorch's libraries by SONAME alone and has no search path: the
 # plug-in has loaded them when it loads this.

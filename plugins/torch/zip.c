@@ -332,23 +332,6 @@ const zip_entry *vonk_torch_zip_find_end(const zip_archive *archive, const char 
   return NULL;
 }
 
-/* CRC-32 as zip has it, eight bits at a time. */
-static uint32_t sum_of(kit_slice bytes) {
-  uint32_t table[256];
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t value = i;
-    for (int bit = 0; bit < 8; ++bit) {
-      value = (value >> 1) ^ (0xedb88320u & (0u - (value & 1u)));
-    }
-    table[i] = value;
-  }
-  uint32_t sum = UINT32_MAX;
-  for (size_t i = 0; i < bytes.size; ++i) {
-    sum = (sum >> 8) ^ table[(sum ^ bytes.data[i]) & 0xffu];
-  }
-  return ~sum;
-}
-
 vonk_status vonk_torch_zip_unpack(const zip_archive *archive, const zip_entry *entry,
                                   uint64_t most, kit_arena *arena, kit_slice *out,
                                   vonk_error *err) {
@@ -367,7 +350,7 @@ vonk_status vonk_torch_zip_unpack(const zip_archive *archive, const zip_entry *e
       return fail(archive->path, "an entry cannot be unpacked", err);
     }
   }
-  if (sum_of(bytes) != entry->crc) {
+  if (vonk_torch_crc32(bytes) != entry->crc) {
     return fail(archive->path, "an entry's bytes are not those that were saved", err);
   }
   *out = bytes;

@@ -41,5 +41,7 @@ vonk_status vonk_torch_zip_unpack(const zip_archive *, const zip_entry *, uint64
 
 /* Unpacks a deflate stream into exactly `size` bytes; false if it does not yield that. */
 bool vonk_torch_inflate(kit_slice packed, uint8_t *out, size_t size);
+/* The sum that a zip has of an entry's unpacked bytes. */
+uint32_t vonk_torch_crc32(kit_slice bytes);
 
 #endif /* VONK_TORCH_ZIP_H */
