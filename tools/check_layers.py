@@ -23,8 +23,8 @@ SYSTEM = set(
     "assert.h ctype.h dirent.h dlfcn.h errno.h execinfo.h fcntl.h fenv.h fnmatch.h float.h ftw.h getopt.h glob.h "
     "inttypes.h libgen.h limits.h link.h locale.h math.h poll.h pthread.h sched.h setjmp.h signal.h spawn.h stdalign.h "
     "stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h stdnoreturn.h string.h strings.h termios.h "
-    "threads.h time.h elf.h uchar.h unistd.h wchar.h wctype.h cstddef cstdint cstdlib cstring new stdexcept exception string "
-    "vector memory xmmintrin.h pmmintrin.h immintrin.h".split()
+    "threads.h time.h elf.h uchar.h unistd.h wchar.h wctype.h cstddef cstdint cstdlib cstring new stdexcept "
+    "exception string vector memory xmmintrin.h pmmintrin.h immintrin.h".split()
 )
 SYSTEM_PREFIXES = ("sys/", "linux/")
 
@@ -56,7 +56,8 @@ def rule(layers: str = "", public: str | None = None, system: str = "") -> Rule:
 NO_ARROW = "plugin.h vonk.h"
 CORE = "base arrow plugin model predict"
 TESTS = rule(
-    CORE + " kit onnx tensorflow torch cli duckdb functions extension tests mock", system="cmocka.h jansson.h duckdb.h duckdb_extension.h"
+    CORE + " kit onnx tensorflow torch cli duckdb functions extension tests mock",
+    system="cmocka.h jansson.h duckdb.h duckdb_extension.h",
 )
 
 #: Layer -> rule, in the order of docs/architecture.md.
