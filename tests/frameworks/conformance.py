@@ -16,19 +16,15 @@ import zoo
 MODELS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "tensorflow": [
         ("two", {}),
-        ("dtypes", {"signature": "string_vector"}),
-        ("dtypes", {"signature": "i16_fixed"}),
-        ("cnn.pb", {"outputs": "scores"}),
+        ("text", {}),
         ("mlp_checkpoint/model.meta", {"outputs": "probabilities"}),
     ],
     "torchscript": [
         ("two.pt", {"inputs": "a:f32[-1,2],b:f32[-1,3],id:i64[-1]", "outputs": "total:f32[-1,2],next:i64[-1]"}),
         ("alias.pt", {"inputs": "x:f32[-1,3]", "outputs": "p:f32[-1,3],q:f32[-1,3],r:f32[-1,2]"}),
-        ("cnn_trace.pt", {"inputs": "image:f32[-1,12,12,3]", "outputs": "scores:f32[-1,5]"}),
     ],
     "aoti": [
         ("dense.pt2", {"allow_native_code": "1"}),
-        ("identities.pt2", {"allow_native_code": "1"}),
         ("fixed.pt2", {"allow_native_code": "1"}),
     ],
 }

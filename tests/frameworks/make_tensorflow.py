@@ -93,6 +93,15 @@ def save_two(folder: Path) -> dict[str, Any]:
     return {f"two.{name}": found.numpy() for name, found in serve(**rows).items()}
 
 
+def save_text(folder: Path) -> None:
+    """Strings in and out, in batches of four."""
+    spec = tf.TensorSpec([nets.FIXED_ROWS, 2], tf.string, "text")
+    serve = tf.function(
+        lambda text: {"same": tf.identity(text), "length": tf.strings.length(text)}, input_signature=[spec]
+    )
+    tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": serve})
+
+
 def save_gather(folder: Path) -> None:
     module = tf.Module()
     module.table = tf.Variable(nets.GATHER_TABLE)
@@ -180,6 +189,7 @@ def main(folder: Path) -> None:
     results |= save_two(folder / "two")
     save_plain(folder / "plain")
     save_gather(folder / "gather")
+    save_text(folder / "text")
     results |= save_dtypes(folder / "dtypes")
     results["mlp_v1"] = save_v1(folder, "mlp", mlp_v1, mlp_net)
     results["cnn_v1"] = save_v1(folder, "cnn", cnn_v1, cnn_net)

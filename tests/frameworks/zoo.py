@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / "build" / "frameworks"
+
+DAY = 86400
 
 #: maker -> the Python package that it needs
 PACKAGES = {"onnx": "onnxruntime", "tensorflow": "tensorflow", "torchscript": "torch", "aoti": "torch"}
@@ -75,6 +78,13 @@ def quiet_environment(**more: str) -> dict[str, str]:
     return {**kept, **more, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONWARNINGS": "ignore"}
 
 
+def remove_old(maker: str) -> None:
+    """Models of other versions; not those of today, which a test of another checkout may be reading."""
+    for old in CACHE.glob(f"{maker}-*"):
+        if time.time() - old.stat().st_mtime > DAY:
+            shutil.rmtree(old, ignore_errors=True)
+
+
 @functools.cache
 def models(maker: str) -> Path:
     """The folder of the models that make_<maker>.py writes."""
@@ -97,10 +107,8 @@ def models(maker: str) -> Path:
                 raise RuntimeError(f"make_{maker}.py: exit {done.returncode}:\n{done.stdout}")
             shutil.rmtree(cache)
             (part / "made.txt").write_text(done.stdout)
-            for old in CACHE.glob(f"{maker}-*"):
-                if old != part:
-                    shutil.rmtree(old, ignore_errors=True)
             part.rename(folder)
+            remove_old(maker)
     return folder
 
 
