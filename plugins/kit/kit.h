@@ -7,16 +7,14 @@
 #ifndef VONK_KIT_H
 #define VONK_KIT_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "kit/float_mode.h" /* vonk_kit_float_mode_get and _set, around a run */
 #include "vonk/plugin.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #define VONK_TRY(call)                    \
   do {                                    \
@@ -76,6 +74,15 @@ void vonk_kit_arena_release(kit_arena *);
  * room for. */
 void vonk_kit_give(void *out, uint32_t out_size, const void *ours, size_t our_size);
 
+/* The plug-in's `describe`, for a model that has its tables ready. */
+typedef struct kit_tables {
+  const char *path;
+  const vonk_model_info *info; /* how many there are */
+  const vonk_io *inputs, *outputs;
+} kit_tables;
+vonk_status vonk_kit_describe(const kit_tables *, int32_t is_output, uint32_t index,
+                              vonk_io *out, vonk_error *err);
+
 /* --- a framework's library (library.c) --------------------------------------------- */
 
 /* How to find one. All text is static. */
@@ -95,6 +102,17 @@ typedef struct kit_framework {
  * closed; *path, which lives for ever, is the file really loaded. */
 vonk_status vonk_kit_framework_load(const kit_framework *, void **out, const char **path,
                                     vonk_error *err);
+
+/* Starts a framework once: `start` is called at the first need, and again as long as it
+ * fails; others wait meanwhile. The thread keeps its floating-point mode, which libraries
+ * that are being loaded may change. Static: KIT_START(start). */
+typedef struct kit_start {
+  vonk_status (*start)(vonk_error *err);
+  pthread_mutex_t lock;
+  atomic_bool is_done;
+} kit_start;
+#define KIT_START(function) {.start = (function), .lock = PTHREAD_MUTEX_INITIALIZER}
+vonk_status vonk_kit_started(kit_start *, vonk_error *err);
 
 /* --- files (file.c) ---------------------------------------------------------------- */
 
@@ -183,7 +201,4 @@ vonk_status vonk_kit_spec_parse(kit_arena *, const char *option, const char *tex
                                 const kit_spec **out, uint32_t *out_count,
                                 vonk_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif /* VONK_KIT_H */

@@ -16,6 +16,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fenv.h>
 #include <limits.h>
 #include <link.h>
 #include <stdio.h>
@@ -178,4 +179,23 @@ vonk_status vonk_kit_framework_load(const kit_framework *framework, void **out,
   *path = real != NULL ? real : name;
   *out = library;
   return VONK_OK;
+}
+
+/* --- starting once ------------------------------------------------------------------- */
+
+vonk_status vonk_kit_started(kit_start *once, vonk_error *err) {
+  if (atomic_load_explicit(&once->is_done, memory_order_acquire)) {
+    return VONK_OK;
+  }
+  vonk_status status = VONK_OK;
+  pthread_mutex_lock(&once->lock);
+  if (!atomic_load_explicit(&once->is_done, memory_order_relaxed)) {
+    fenv_t mode;
+    fegetenv(&mode);
+    status = once->start(err);
+    fesetenv(&mode);
+    atomic_store_explicit(&once->is_done, status == VONK_OK, memory_order_release);
+  }
+  pthread_mutex_unlock(&once->lock);
+  return status;
 }

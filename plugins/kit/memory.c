@@ -42,6 +42,18 @@ void vonk_kit_give(void *out, uint32_t out_size, const void *ours, size_t our_si
          nbytes - sizeof(uint32_t));
 }
 
+vonk_status vonk_kit_describe(const kit_tables *tables, int32_t is_output, uint32_t index,
+                              vonk_io *out, vonk_error *err) {
+  uint32_t count = is_output ? tables->info->n_outputs : tables->info->n_inputs;
+  if (index >= count) {
+    return vonk_kit_fail(err, VONK_INVALID, "'%s': has %u %s: there is no number %u",
+                         tables->path, count, is_output ? "outputs" : "inputs", index);
+  }
+  const vonk_io *io = is_output ? &tables->outputs[index] : &tables->inputs[index];
+  vonk_kit_give(out, out->struct_size, io, sizeof *io);
+  return VONK_OK;
+}
+
 void *vonk_kit_alloc(size_t nbytes) { return vonk_kit_alloc_aligned(nbytes, 0); }
 
 void *vonk_kit_alloc_aligned(size_t nbytes, size_t align) {

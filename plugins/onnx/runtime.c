@@ -12,9 +12,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <fenv.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +30,7 @@ static const kit_framework framework = {
         "capi/libonnxruntime.so.* or run vonk's set-up",
 };
 
-static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
 static onnx_runtime the_runtime;
-static atomic_bool runtime_is_ready;
 
 static vonk_status take_api(void *library, onnx_runtime *runtime, vonk_error *err) {
   void *symbol = dlsym(library, framework.symbol);
@@ -91,24 +87,16 @@ static vonk_status start(onnx_runtime *runtime, vonk_error *err) {
   return read_providers(runtime, err);
 }
 
+static vonk_status start_once(vonk_error *err) {
+  onnx_runtime fresh = {0};
+  VONK_TRY(start(&fresh, err));
+  the_runtime = fresh;
+  return VONK_OK;
+}
+
 vonk_status vonk_onnx_runtime_get(const onnx_runtime **out, vonk_error *err) {
-  if (!atomic_load_explicit(&runtime_is_ready, memory_order_acquire)) {
-    vonk_status status = VONK_OK;
-    pthread_mutex_lock(&runtime_lock);
-    if (!atomic_load_explicit(&runtime_is_ready, memory_order_relaxed)) {
-      fenv_t mode;
-      fegetenv(&mode);
-      onnx_runtime fresh = {0};
-      status = start(&fresh, err);
-      fesetenv(&mode);
-      if (status == VONK_OK) {
-        the_runtime = fresh;
-        atomic_store_explicit(&runtime_is_ready, true, memory_order_release);
-      }
-    }
-    pthread_mutex_unlock(&runtime_lock);
-    VONK_TRY(status);
-  }
+  static kit_start once = KIT_START(start_once);
+  VONK_TRY(vonk_kit_started(&once, err));
   *out = &the_runtime;
   return VONK_OK;
 }

@@ -118,14 +118,8 @@ vonk_status vonk_tf_model_info(const vonk_plugin_model *model, vonk_model_info *
 
 vonk_status vonk_tf_describe(const vonk_plugin_model *model, int32_t is_output,
                              uint32_t index, vonk_io *out, vonk_error *err) {
-  uint32_t count = is_output ? model->info.n_outputs : model->info.n_inputs;
-  if (index >= count) {
-    return vonk_kit_fail(err, VONK_INVALID, "'%s': has %u %s: there is no number %u",
-                         model->path, count, is_output ? "outputs" : "inputs", index);
-  }
-  const vonk_io *io = is_output ? &model->outputs[index] : &model->inputs[index];
-  vonk_kit_give(out, out->struct_size, io, sizeof *io);
-  return VONK_OK;
+  const kit_tables tables = {model->path, &model->info, model->inputs, model->outputs};
+  return vonk_kit_describe(&tables, is_output, index, out, err);
 }
 
 void vonk_tf_release_model(vonk_plugin_model *model) {

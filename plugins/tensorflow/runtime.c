@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <fenv.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,9 +29,7 @@ static const kit_framework framework = {
     .family = family,
 };
 
-static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
 static tf_runtime the_runtime;
-static atomic_bool runtime_is_ready;
 
 /* The logging is in the library itself or in the one that it is made upon. */
 static void silence(void *library) {
@@ -61,24 +58,16 @@ static vonk_status start(tf_runtime *runtime, vonk_error *err) {
   return VONK_OK;
 }
 
+static vonk_status start_once(vonk_error *err) {
+  tf_runtime fresh = {0};
+  VONK_TRY(start(&fresh, err));
+  the_runtime = fresh;
+  return VONK_OK;
+}
+
 vonk_status vonk_tf_runtime_get(const tf_runtime **out, vonk_error *err) {
-  if (!atomic_load_explicit(&runtime_is_ready, memory_order_acquire)) {
-    vonk_status status = VONK_OK;
-    pthread_mutex_lock(&runtime_lock);
-    if (!atomic_load_explicit(&runtime_is_ready, memory_order_relaxed)) {
-      fenv_t mode;
-      fegetenv(&mode);
-      tf_runtime fresh = {0};
-      status = start(&fresh, err);
-      fesetenv(&mode);
-      if (status == VONK_OK) {
-        the_runtime = fresh;
-        atomic_store_explicit(&runtime_is_ready, true, memory_order_release);
-      }
-    }
-    pthread_mutex_unlock(&runtime_lock);
-    VONK_TRY(status);
-  }
+  static kit_start once = KIT_START(start_once);
+  VONK_TRY(vonk_kit_started(&once, err));
   *out = &the_runtime;
   return VONK_OK;
 }

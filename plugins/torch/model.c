@@ -144,15 +144,8 @@ vonk_status vonk_torch_model_info(const vonk_plugin_model *model, vonk_model_inf
 
 vonk_status vonk_torch_describe(const vonk_plugin_model *model, int32_t is_output,
                                 uint32_t index, vonk_io *out, vonk_error *err) {
-  uint32_t count = is_output ? model->info.n_outputs : model->info.n_inputs;
-  if (index >= count) {
-    return vonk_kit_fail(err, VONK_INVALID,
-                         "'%s': has %" PRIu32 " %s: there is no number %" PRIu32,
-                         model->path, count, is_output ? "outputs" : "inputs", index);
-  }
-  const vonk_io *io = is_output ? &model->outputs[index] : &model->inputs[index];
-  vonk_kit_give(out, out->struct_size, io, sizeof *io);
-  return VONK_OK;
+  const kit_tables tables = {model->path, &model->info, model->inputs, model->outputs};
+  return vonk_kit_describe(&tables, is_output, index, out, err);
 }
 
 void vonk_torch_release_model(vonk_plugin_model *model) {
