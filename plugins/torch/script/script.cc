@@ -198,7 +198,7 @@ bool uses_onednn(const jit::Block *block) {
 script_program make_program(const jit::Module &used) {
   script_program program;
   program.self = used._ivalue();
-  auto graph = used.get_method("forward").graph()->copy();
+  const auto graph = used.get_method("forward").graph()->copy();
   jit::Inline(*graph);
   check_nodes(graph->block());
   jit::InlineForkWait(graph);
@@ -233,8 +233,14 @@ bool is_optional_tensor(const c10::TypePtr &type) {
          is_tensor(type->expectRef<c10::OptionalType>().getElementType());
 }
 
+// Of forward; there since the module was opened.
+const c10::FunctionSchema &schema_of(const script_module &module) {
+  TORCH_CHECK(module.schema.has_value(), "the module has no forward");
+  return *module.schema;
+}
+
 vonk_status read_arguments(script_module &module, script_message *message) {
-  const auto &arguments = module.schema->arguments();
+  const auto &arguments = schema_of(module).arguments();
   for (size_t i = 1; i < arguments.size(); ++i) {
     const c10::Argument &argument = arguments[i];
     const bool is_optional = argument.default_value().has_value();
@@ -265,7 +271,7 @@ bool all_tensors(const std::vector<c10::TypePtr> &types) {
 }
 
 vonk_status read_returns(script_module &module, script_message *message) {
-  const auto &returns = module.schema->returns();
+  const auto &returns = schema_of(module).returns();
   const c10::TypePtr type =
       returns.size() == 1 ? returns[0].type() : c10::NoneType::get();
   script_facts &facts = module.facts;
@@ -371,7 +377,7 @@ void find_written(script_module &module, const script_program &program,
 vonk_status choose(script_module *module, const uint32_t *arguments, uint32_t n,
                    script_message *message) {
   return guard(VONK_MODEL, message, [&] {
-    module->sources.assign(module->schema->arguments().size() - 1, -1);
+    module->sources.assign(schema_of(*module).arguments().size() - 1, -1);
     module->is_written.assign(n, false);
     for (uint32_t i = 0; i < n; ++i) {
       module->sources[module->positions[arguments[i]]] = i;
@@ -408,7 +414,9 @@ jit::Stack make_stack(const script_module &module, const script_program &program
   for (size_t i = 0; i < module.sources.size(); ++i) {
     const int64_t source = module.sources[i];
     if (source < 0) {
-      stack.push_back(*module.schema->arguments()[i + 1].default_value());
+      const auto &value = schema_of(module).arguments()[i + 1].default_value();
+      TORCH_CHECK(value.has_value(), "argument ", i, " of forward has no default");
+      stack.push_back(*value);
       continue;
     }
     const auto index = static_cast<size_t>(source);
@@ -420,7 +428,7 @@ jit::Stack make_stack(const script_module &module, const script_program &program
 
 // What the graph returned, as a row of tensors.
 std::vector<at::Tensor> flatten(script_module &module, c10::IValue &&value,
-                                script_call &call) {
+                                const script_call &call) {
   std::vector<at::Tensor> tensors;
   if (value.isTensor()) {
     tensors.push_back(std::move(value).toTensor());
@@ -485,6 +493,7 @@ vonk_status execute(script_module &module, script_call &call) {
     if (module.facts.is_frozen == 0) {
       alone.lock();
     }
+    TORCH_CHECK(program.executor.has_value(), "the module was not made ready");
     program.executor->run(stack);
   }
   TORCH_CHECK(stack.size() == 1, "forward left ", stack.size(), " values");
