@@ -12,17 +12,7 @@
 #include <string.h>
 
 #include "fuzz/target.h"
-
-static void *host_alloc(void *ctx, size_t size, size_t align) {
-  (void)ctx;
-  (void)align;
-  return malloc(size);
-}
-
-static void host_free(void *ctx, void *pointer) {
-  (void)ctx;
-  free(pointer);
-}
+#include "tests/kit/host.h"
 
 static void check_facts(const onnx_file_facts *facts) {
   int64_t least = facts->is_ort_format ? -1 : 0;
@@ -37,9 +27,7 @@ static void check_facts(const onnx_file_facts *facts) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const vonk_host host = {
-      .struct_size = (uint32_t)sizeof host, .alloc = host_alloc, .free = host_free};
-  vonk_kit_set_host(&host);
+  vonk_kit_set_host(&plain_host);
   kit_arena arena = {0};
   onnx_file_facts facts;
   vonk_error err = {.struct_size = (uint32_t)sizeof err};

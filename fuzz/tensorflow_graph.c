@@ -10,17 +10,7 @@
 
 #include "fuzz/target.h"
 #include "plugins/tensorflow/opening.h"
-
-static void *host_alloc(void *ctx, size_t size, size_t align) {
-  (void)ctx;
-  (void)align;
-  return malloc(size);
-}
-
-static void host_free(void *ctx, void *pointer) {
-  (void)ctx;
-  free(pointer);
-}
+#include "tests/kit/host.h"
 
 static kit_slice whole; /* the input */
 
@@ -154,9 +144,7 @@ static void check_recognise(const uint8_t *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const vonk_host host = {
-      .struct_size = (uint32_t)sizeof host, .alloc = host_alloc, .free = host_free};
-  vonk_kit_set_host(&host);
+  vonk_kit_set_host(&plain_host);
   whole = (kit_slice){data, size};
   for (int kind = 0; kind < 3; ++kind) {
     kit_arena tables = {0};

@@ -12,20 +12,10 @@
 #include "fuzz/target.h"
 #include "plugins/torch/package.h"
 #include "plugins/torch/script_file.h"
+#include "tests/kit/host.h"
 
 enum { MAX_UNPACKED = 4096 };
 #define PATH "/nowhere/m.pt"
-
-static void *host_alloc(void *ctx, size_t size, size_t align) {
-  (void)ctx;
-  (void)align;
-  return malloc(size);
-}
-
-static void host_free(void *ctx, void *pointer) {
-  (void)ctx;
-  free(pointer);
-}
 
 static void check_error(vonk_status status, const vonk_error *err) {
   CHECK(err->code == status);
@@ -114,9 +104,7 @@ static void try_specification(kit_slice bytes, kit_arena *arena) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const vonk_host host = {
-      .struct_size = (uint32_t)sizeof host, .alloc = host_alloc, .free = host_free};
-  vonk_kit_set_host(&host);
+  vonk_kit_set_host(&plain_host);
   kit_arena arena = {0};
   kit_slice bytes = {data, size};
   if (vonk_torch_is_zip(data, size)) {

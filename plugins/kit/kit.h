@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "kit/float_mode.h" /* vonk_kit_float_mode_get and _set, around a run */
 #include "vonk/plugin.h"
@@ -179,6 +180,11 @@ void vonk_kit_shape_text(const int64_t *shape, int32_t rank, const char *const *
  * elements. */
 vonk_status vonk_kit_tensor_check(const vonk_tensor *tensor, const vonk_io *io,
                                   const char *kind, size_t *out_count, vonk_error *err);
+
+/* Checks a run against the model at path: how many inputs and outputs it has, and that
+ * the process was not forked since `pid` (0 = no matter) started the session's threads. */
+vonk_status vonk_kit_run_check(const char *path, const vonk_model_info *info, pid_t pid,
+                               const vonk_run *run, vonk_error *err);
 
 /* Whether nbytes at data overlap with an input of the run, so that an output that is
  * there must be copied. */

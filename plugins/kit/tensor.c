@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kit/kit.h"
 
@@ -113,6 +114,22 @@ vonk_status vonk_kit_tensor_check(const vonk_tensor *tensor, const vonk_io *io,
     VONK_TRY(check_offsets(tensor, io, kind, count, err));
   }
   *out_count = count;
+  return VONK_OK;
+}
+
+vonk_status vonk_kit_run_check(const char *path, const vonk_model_info *info, pid_t pid,
+                               const vonk_run *run, vonk_error *err) {
+  if (run->n_inputs != info->n_inputs || run->n_outputs != info->n_outputs) {
+    return vonk_kit_fail(
+        err, VONK_INVALID, "'%s': got %u inputs and %u outputs: the model has %u and %u",
+        path, run->n_inputs, run->n_outputs, info->n_inputs, info->n_outputs);
+  }
+  if (pid != 0 && pid != getpid()) {
+    return vonk_kit_fail(err, VONK_FORKED,
+                         "'%s': the process was forked after its threads had started: "
+                         "open the model in the child",
+                         path);
+  }
   return VONK_OK;
 }
 

@@ -6,7 +6,6 @@
  * with one session.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "onnx_plugin.h"
 
@@ -195,28 +194,10 @@ static vonk_status take_outputs(const vonk_plugin_session *session, const vonk_r
   return VONK_OK;
 }
 
-static vonk_status check_call(const vonk_plugin_session *session, const vonk_run *run,
-                              vonk_error *err) {
-  const vonk_plugin_model *model = session->model;
-  if (run->n_inputs != model->info.n_inputs || run->n_outputs != model->info.n_outputs) {
-    return vonk_kit_fail(err, VONK_INVALID,
-                         "'%s': got %u inputs and %u outputs: the model has %u and %u",
-                         model->path, run->n_inputs, run->n_outputs, model->info.n_inputs,
-                         model->info.n_outputs);
-  }
-  if (session->core->pid != 0 && session->core->pid != getpid()) {
-    return vonk_kit_fail(
-        err, VONK_FORKED,
-        "'%s': the process was forked after its threads had started: open "
-        "the model in the child, or use threads=1",
-        model->path);
-  }
-  return VONK_OK;
-}
-
 vonk_status vonk_onnx_run(vonk_plugin_session *session, const vonk_run *run,
                           vonk_error *err) {
-  VONK_TRY(check_call(session, run, err));
+  const vonk_plugin_model *model = session->model;
+  VONK_TRY(vonk_kit_run_check(model->path, &model->info, session->core->pid, run, err));
   stack_slots stack;
   run_slots slots = {0};
   VONK_TRY(take_slots(run->n_inputs, run->n_outputs, &stack, &slots, err));
@@ -230,7 +211,7 @@ vonk_status vonk_onnx_run(vonk_plugin_session *session, const vonk_run *run,
   if (status == VONK_OK) {
     status = take_outputs(session, run, &slots, err);
   }
-  release_slots(&session->model->runtime->api, &slots);
+  release_slots(&model->runtime->api, &slots);
   vonk_kit_float_mode_set(&mode);
   return status;
 }

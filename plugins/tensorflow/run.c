@@ -1,7 +1,6 @@
 /* One run of one micro-batch, in the caller's thread. Several threads may be in here with
  * one session. */
 #include <string.h>
-#include <unistd.h>
 
 #include "tf_plugin.h"
 
@@ -110,40 +109,23 @@ static vonk_status take_outputs(const vonk_plugin_model *model, const vonk_run *
   return VONK_OK;
 }
 
-static vonk_status check_call(const vonk_plugin_session *session, const vonk_run *run,
-                              vonk_error *err) {
-  const vonk_plugin_model *model = session->model;
-  if (run->n_inputs != model->info.n_inputs || run->n_outputs != model->info.n_outputs) {
-    return vonk_kit_fail(err, VONK_INVALID,
-                         "'%s': got %u inputs and %u outputs: the model has %u and %u",
-                         model->path, run->n_inputs, run->n_outputs, model->info.n_inputs,
-                         model->info.n_outputs);
-  }
-  if (session->core->pid != getpid()) {
-    return vonk_kit_fail(err, VONK_FORKED,
-                         "'%s': the process was forked after TensorFlow had started: "
-                         "open the model in the child",
-                         model->path);
-  }
-  return VONK_OK;
-}
-
 vonk_status vonk_tf_run(vonk_plugin_session *session, const vonk_run *run,
                         vonk_error *err) {
-  VONK_TRY(check_call(session, run, err));
+  const vonk_plugin_model *model = session->model;
+  VONK_TRY(vonk_kit_run_check(model->path, &model->info, session->core->pid, run, err));
   stack_slots stack;
   run_slots slots = {0};
   VONK_TRY(take_slots(run->n_inputs, run->n_outputs, &stack, &slots, err));
   kit_float_mode mode;
   vonk_kit_float_mode_get(&mode);
-  vonk_status status = bind(session->model, run, &slots, err);
+  vonk_status status = bind(model, run, &slots, err);
   if (status == VONK_OK && slots.n_wanted != 0) {
     status = call(session, &slots, err);
   }
   if (status == VONK_OK) {
-    status = take_outputs(session->model, run, &slots, err);
+    status = take_outputs(model, run, &slots, err);
   }
-  release_slots(&session->model->runtime->api, &slots);
+  release_slots(&model->runtime->api, &slots);
   vonk_kit_float_mode_set(&mode);
   return status;
 }

@@ -19,10 +19,10 @@ static void release(voidpf opaque, voidpf block) {
   vonk_kit_free(block);
 }
 
-bool vonk_torch_inflate(kit_slice packed, uint8_t *out, size_t size) {
+vonk_status vonk_torch_inflate(kit_slice packed, uint8_t *out, size_t size) {
   static Bytef nothing;
   if (packed.size > UINT_MAX || size > UINT_MAX) {
-    return false;
+    return VONK_MODEL;
   }
   z_stream stream = {
       .zalloc = allocate,
@@ -33,11 +33,14 @@ bool vonk_torch_inflate(kit_slice packed, uint8_t *out, size_t size) {
       .avail_out = (uInt)size,
   };
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) { /* negative: no header of zlib's own */
-    return false;
+    return VONK_NOMEM;
   }
-  bool is_whole = inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.avail_out == 0;
+  int result = inflate(&stream, Z_FINISH);
   inflateEnd(&stream);
-  return is_whole;
+  if (result == Z_MEM_ERROR) {
+    return VONK_NOMEM;
+  }
+  return result == Z_STREAM_END && stream.avail_out == 0 ? VONK_OK : VONK_MODEL;
 }
 
 uint32_t vonk_torch_crc32(kit_slice bytes) {

@@ -98,30 +98,10 @@ static vonk_status take_outputs(const vonk_plugin_model *model, const vonk_run *
   return VONK_OK;
 }
 
-static vonk_status check_call(const vonk_plugin_session *session, const vonk_run *run,
-                              vonk_error *err) {
-  const vonk_plugin_model *model = session->model;
-  if (run->n_inputs != model->info.n_inputs || run->n_outputs != model->info.n_outputs) {
-    return vonk_kit_fail(err, VONK_INVALID,
-                         "'%s': got %" PRIu32 " inputs and %" PRIu32
-                         " outputs: the model has %" PRIu32 " and %" PRIu32,
-                         model->path, run->n_inputs, run->n_outputs, model->info.n_inputs,
-                         model->info.n_outputs);
-  }
-  if (session->pid != 0 && session->pid != getpid()) {
-    return vonk_kit_fail(
-        err, VONK_FORKED,
-        "'%s': the process was forked after its threads had started: open "
-        "the model in the child, or use threads=1",
-        model->path);
-  }
-  return VONK_OK;
-}
-
 vonk_status vonk_torch_run(vonk_plugin_session *session, const vonk_run *run,
                            vonk_error *err) {
-  VONK_TRY(check_call(session, run, err));
   const vonk_plugin_model *model = session->model;
+  VONK_TRY(vonk_kit_run_check(model->path, &model->info, session->pid, run, err));
   run_slots slots;
   torch_call call;
   VONK_TRY(take_slots(run->n_inputs, run->n_outputs, &slots, &call, err));

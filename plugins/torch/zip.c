@@ -346,8 +346,11 @@ vonk_status vonk_torch_zip_unpack(const zip_archive *archive, const zip_entry *e
     uint8_t *room;
     VONK_TRY(vonk_kit_new(arena, (size_t)entry->size, 1, &room, err));
     bytes = (kit_slice){room, (size_t)entry->size};
-    if (!vonk_torch_inflate(entry->data, room, bytes.size)) {
-      return fail(archive->path, "an entry cannot be unpacked", err);
+    vonk_status status = vonk_torch_inflate(entry->data, room, bytes.size);
+    if (status != VONK_OK) {
+      return status == VONK_NOMEM
+                 ? vonk_kit_fail_nomem(err, bytes.size)
+                 : fail(archive->path, "an entry cannot be unpacked", err);
     }
   }
   if (vonk_torch_crc32(bytes) != entry->crc) {

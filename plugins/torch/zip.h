@@ -39,8 +39,9 @@ const zip_entry *vonk_torch_zip_find_end(const zip_archive *, const char *folder
 vonk_status vonk_torch_zip_unpack(const zip_archive *, const zip_entry *, uint64_t most,
                                   kit_arena *arena, kit_slice *out, vonk_error *err);
 
-/* Unpacks a deflate stream into exactly `size` bytes; false if it does not yield that. */
-bool vonk_torch_inflate(kit_slice packed, uint8_t *out, size_t size);
+/* Unpacks a deflate stream into exactly `size` bytes: VONK_MODEL if it does not yield
+ * that, VONK_NOMEM. */
+vonk_status vonk_torch_inflate(kit_slice packed, uint8_t *out, size_t size);
 /* The sum that a zip has of an entry's unpacked bytes. */
 uint32_t vonk_torch_crc32(kit_slice bytes);
 

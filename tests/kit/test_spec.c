@@ -1,23 +1,12 @@
 /* The text by which users tell a model's inputs and outputs. */
 #include <stdlib.h>
 
+#include "kit/host.h"
 #include "kit/kit.h"
 #include "unit/unit.h"
 
-static void *host_alloc(void *ctx, size_t size, size_t align) {
-  (void)ctx;
-  (void)align;
-  return malloc(size == 0 ? 1 : size);
-}
-static void host_free(void *ctx, void *pointer) {
-  (void)ctx;
-  free(pointer);
-}
-static const vonk_host host = {
-    .struct_size = sizeof(vonk_host), .alloc = host_alloc, .free = host_free};
-
 static int set_up(void **state) {
-  vonk_kit_set_host(&host);
+  vonk_kit_set_host(&plain_host);
   static kit_arena arena;
   *state = &arena;
   return 0;

@@ -1,6 +1,7 @@
 """Opens and runs models while the n-th allocation of the plug-in fails, for n = 1, 2, ... until nothing fails.
 
-`python out_of_memory.py PLUGIN LIBRARY MODEL...` prints how many calls failed and how many models came through.
+`python out_of_memory.py PLUGIN FRAMEWORK=LIBRARY MODEL[?OPTION=VALUE]...` prints how many calls failed and how many
+models came through.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ def zeros(model: Model) -> list[NDArray[Any]]:
     return arrays
 
 
-def attempt(plugin: Plugin, path: str, n: int) -> bool:
+def attempt(plugin: Plugin, path: str, options: dict[str, str], n: int) -> bool:
     """Whether everything worked although (or because) the n-th allocation was to fail."""
     before = plugin.n_held
     model: Model | None = None
     session: Session | None = None
     plugin.fail_at = n
     try:
-        model = plugin.open(path)
+        model = plugin.open(path, **options)
         session = model.session()
         session.run(*zeros(model))
         return plugin.fail_at > 0
@@ -47,13 +48,17 @@ def attempt(plugin: Plugin, path: str, n: int) -> bool:
 
 
 def main() -> None:
-    plugin = Plugin(sys.argv[1], {"onnxruntime": sys.argv[2]})
+    plugin = Plugin(sys.argv[1], dict([sys.argv[2].split("=", 1)]))
+    plugin.runtime()
     failed, opened = 0, 0
-    for path in sys.argv[3:]:
+    for argument in sys.argv[3:]:
+        path, _, option = argument.partition("?")
+        options = dict([option.split("=", 1)]) if option else {}
         n = 1
-        while not attempt(plugin, path, n):
+        while not attempt(plugin, path, options, n):
             failed += 1
-            n += 1
+            # large models have hundreds of functions with tables of their own: the first and then some are enough
+            n += 1 if n < 100 else 7
         opened += 1
     print(failed, opened)
 

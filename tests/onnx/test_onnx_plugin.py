@@ -427,7 +427,7 @@ def test_running_out_of_memory_is_an_error_and_leaks_nothing(tmp_path: Path) -> 
         sys.executable,
         str(TOOLS / "out_of_memory.py"),
         str(find_plugin()),
-        str(find_library()),
+        f"onnxruntime={find_library()}",
         *map(str, paths),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

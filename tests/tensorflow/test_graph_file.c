@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kit/host.h"
 #include "tensorflow/opening.h"
 
 /* --- writing protobuf ---------------------------------------------------------------- */
@@ -95,22 +96,9 @@ static buffer make_function(const char *name, const buffer *nodes) {
 
 /* --- reading ------------------------------------------------------------------------- */
 
-static void *host_alloc(void *ctx, size_t size, size_t align) {
-  (void)ctx;
-  (void)align;
-  return malloc(size);
-}
-
-static void host_free(void *ctx, void *pointer) {
-  (void)ctx;
-  free(pointer);
-}
-
 static int set_host(void **state) {
-  static const vonk_host host = {
-      .struct_size = (uint32_t)sizeof host, .alloc = host_alloc, .free = host_free};
   (void)state;
-  vonk_kit_set_host(&host);
+  vonk_kit_set_host(&plain_host);
   return 0;
 }
 
