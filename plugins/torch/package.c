@@ -116,6 +116,7 @@ static vonk_status find_library(const vonk_plugin_model *model,
     free(fresh);
     return status;
   }
+  vonk_torch_quiet(*out);
   *fresh = (loaded){all_loaded, facts->library_sum, facts->library.size, hash, *out};
   all_loaded = fresh;
   return VONK_OK;

@@ -41,6 +41,11 @@ typedef struct torch_scope {
 void vonk_torch_enter(torch_scope *, const torch_runtime *, uint32_t threads);
 void vonk_torch_leave(torch_scope *);
 
+/* --- a package's own words (quiet.c) --------------------------------------------------- */
+
+/* What a package that was just loaded prints to std::cerr goes nowhere from now on. */
+void vonk_torch_quiet(void *library);
+
 /* --- messages (error.c) --------------------------------------------------------------- */
 
 /* "'<path>': <why>", why being PyTorch's own words without what only its developers can
