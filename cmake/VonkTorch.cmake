@@ -10,13 +10,14 @@ target_link_libraries(vonk_torch PRIVATE ${VONK_ZLIB_LIBRARY})
 # one with its headers, as in its wheel. It is linked to PyTorch's libraries by SONAME alone and has no search path: the
 # plug-in has loaded them when it loads this.
 
+set(VONK_TORCH_HEADER "")
 if(VONK_TORCH)
   get_filename_component(VONK_TORCH_LIB ${VONK_TORCH} DIRECTORY)
   get_filename_component(VONK_TORCH_ROOT ${VONK_TORCH_LIB} DIRECTORY)
-  set(header ${VONK_TORCH_ROOT}/include/torch/headeronly/version.h)
+  set(VONK_TORCH_HEADER ${VONK_TORCH_ROOT}/include/torch/headeronly/version.h)
 endif()
-if(VONK_TORCH AND EXISTS ${header} AND EXISTS ${VONK_TORCH_LIB}/libc10.so)
-  file(STRINGS ${header} lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
+if(VONK_TORCH_HEADER AND EXISTS "${VONK_TORCH_HEADER}" AND EXISTS "${VONK_TORCH_LIB}/libc10.so")
+  file(STRINGS ${VONK_TORCH_HEADER} lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
   string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*" "\\1.\\2" VONK_TORCH_MINOR "${lines}")
   add_library(vonk_torchscript MODULE ${PROJECT_SOURCE_DIR}/plugins/torch/script/script.cc)
   set_target_properties(vonk_torchscript PROPERTIES
