@@ -51,6 +51,7 @@ def models() -> Path:
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
         environment = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "ASAN_OPTIONS")}
+        environment["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}.cache"  # not in /tmp
         done = subprocess.run(
             [sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True, check=False
         )
