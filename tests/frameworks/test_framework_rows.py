@@ -149,7 +149,9 @@ def test_a_refused_row_is_named_with_the_reason(rows: Rows, capfd: pytest.Captur
     assert (caught.value.code, caught.value.row) == ("VONK_BACKEND", 121)
     reason = caught.value.message.partition("': ")[2]  # behind the model's path
     for word in ("frame #", ".cpp", ".cc", "/", "[["):
-        assert word not in reason.partition(" (node")[0], "a stack, a file of whoever built it, the framework's notation"
+        assert word not in reason.partition(" (node")[0], (
+            "a stack, a file of whoever built it, the framework's notation"
+        )
     _, errors = predict(rows.embedding, broken, row_errors=REPORT)
     assert errors[250] is not None
     found, _ = predict(rows.embedding, broken, row_errors=NULL)

@@ -97,7 +97,7 @@ def models(maker: str) -> Path:
             cache.mkdir(parents=True)
             done = subprocess.run(
                 [sys.executable, str(HERE / f"make_{maker}.py"), str(part)],
-                env=quiet_environment(TORCHINDUCTOR_CACHE_DIR=str(cache)),
+                env=quiet_environment(TORCHINDUCTOR_CACHE_DIR=str(cache), TMPDIR=str(cache)),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

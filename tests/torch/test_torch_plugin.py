@@ -51,7 +51,8 @@ def models() -> Path:
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
         environment = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "ASAN_OPTIONS")}
-        environment["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}.cache"  # not in /tmp
+        environment["TMPDIR"] = f"{folder}.tmp"  # where the compiler keeps what it has compiled
+        Path(environment["TMPDIR"]).mkdir(exist_ok=True)
         done = subprocess.run(
             [sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True, check=False
         )
