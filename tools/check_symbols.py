@@ -2,6 +2,7 @@
 
 - libvonk.so exports exactly the functions declared with VONK_API in include/vonk/vonk.h.
 - A plug-in exports exactly vonk_plugin_init_v1.
+- The TorchScript part, where it was built, exports exactly its table, needs PyTorch by name and has no search path.
 - vonk.duckdb_extension exports exactly vonk_init_c_api, and ends with the footer that DuckDB looks for.
 - Nothing refers to a symbol of a framework or of DuckDB: those are found at run time.
 - Nothing needs a shared library beyond the C library (C++ plug-ins: and the C++ run-time library).
@@ -19,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DECLARATION = re.compile(r"^VONK_API\b[^;(]*?\b(vonk_\w+)\s*\(", re.MULTILINE | re.DOTALL)
 ENTRY = "vonk_plugin_init_v1"
+SCRIPT_ENTRY = "vonk_torchscript_v1"
+SCRIPT_LIBRARIES = {"libtorch_cpu.so", "libc10.so", "libstdc++.so.6", "libgcc_s.so.1"}
 EXTENSION_ENTRY = "vonk_init_c_api"
 FOREIGN = re.compile(r"^(Ort|duckdb_|TF_|aoti_|json_)")
 LIBRARIES = re.compile(r"^(libc|libm|libdl|libpthread|librt|ld-linux[\w-]*)\.so\.\d+$")
@@ -74,6 +77,16 @@ def footer_faults(extension: Path) -> list[str]:
     ]
 
 
+def script_faults(library: Path) -> list[str]:
+    """What is wrong with the one file of ours that is linked with a framework, by the framework's SONAMEs."""
+    found = symbols(library, "defined")
+    faults = [f"exports {sorted(found)}, expected {SCRIPT_ENTRY}"] if found != {SCRIPT_ENTRY} else []
+    faults += [f"is linked with {name}" for name in needed(library) - SCRIPT_LIBRARIES if not LIBRARIES.match(name)]
+    paths = [line for line in lines_of("readelf", "-dW", str(library)) if "RPATH" in line or "RUNPATH" in line]
+    faults += [f"has a search path: {line.strip()}" for line in paths]
+    return [f"{library.name}: {fault}" for fault in faults]
+
+
 def check(build: Path) -> tuple[int, list[str]]:
     faults: list[str] = []
     api = declared_functions((ROOT / "include" / "vonk" / "vonk.h").read_text())
@@ -88,11 +101,14 @@ def check(build: Path) -> tuple[int, list[str]]:
             faults += faults_of(library, exports)
         else:
             faults.append(f"{library.name}: not built: expected at {library}")
+    scripts = sorted((build / "lib" / "vonk" / "plugins" / "torch").glob("*.so"))
+    for script in scripts:
+        faults += script_faults(script)
     if extension.exists():
         faults += footer_faults(extension)
     if not plugins:
         faults.append("no plug-in was built")
-    return len(wanted), faults
+    return len(wanted) + len(scripts), faults
 
 
 def main() -> int:
