@@ -119,9 +119,9 @@ static bool is_written(kit_slice source, const char *input) {
     }
   }
   /* The first parameter of a function that writes ends in _ or _out; it may be a view. */
-  static const char *const views[] = {"", "reinterpret_tensor_wrapper(",
-                                      "wrap_with_raii_handle_if_needed("
-                                      "reinterpret_tensor_wrapper("};
+  static const char wrapped_view[] =
+      "wrap_with_raii_handle_if_needed(reinterpret_tensor_wrapper(";
+  static const char *const views[] = {"", "reinterpret_tensor_wrapper(", wrapped_view};
   for (size_t i = 0; i < sizeof views / sizeof views[0]; ++i) {
     for (int is_out = 0; is_out < 2; ++is_out) {
       kit_slice rest = source;
