@@ -207,4 +207,28 @@ vonk_status vonk_kit_spec_parse(kit_arena *, const char *option, const char *tex
                                 const kit_spec **out, uint32_t *out_count,
                                 vonk_error *err);
 
+/* --- outputs (output.c) ------------------------------------------------------------- */
+
+/* What an output owns until the host releases it. */
+typedef struct kit_output {
+  void *value; /* the framework's own tensor; NULL if the elements are in copy */
+  void *owner; /* what must live as long */
+  void (*drop)(void *value, void *owner); /* lets go of both; NULL: nothing to do */
+  int64_t shape[VONK_MAX_RANK];
+  max_align_t copy[];
+} kit_output;
+
+/* With room for nbytes of elements; freed with vonk_kit_free until it is given. */
+vonk_status vonk_kit_output_new(size_t nbytes, kit_output **out, vonk_error *err);
+/* For the `count` strings of output `name`, nbytes in all: room for count + 1 offsets, and
+ * for the bytes behind them. VONK_BACKEND if int32 cannot count them. */
+vonk_status vonk_kit_output_new_texts(const char *name, size_t count, size_t nbytes,
+                                      kit_output **out, int32_t **offsets, char **text,
+                                      vonk_error *err);
+/* Fills *tensor, which owns the output from then on. Read-only, for it may be a constant of
+ * the model or have its memory in common with another output; offsets are NULL. */
+void vonk_kit_output_give(kit_output *, vonk_dtype dtype, int32_t rank,
+                          const int64_t *shape, void *data, uint64_t nbytes,
+                          vonk_tensor *tensor);
+
 #endif /* VONK_KIT_H */

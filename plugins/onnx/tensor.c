@@ -129,24 +129,13 @@ vonk_status vonk_onnx_tensor_place(const vonk_plugin_session *session,
 
 /* --- outputs that ONNX Runtime made ------------------------------------------------ */
 
-/* private_data of an adopted tensor. */
-typedef struct adopted {
-  ort_value *value; /* NULL if the elements follow in `copy` */
-  onnx_core *core;  /* whose memory the value may use */
-  int64_t shape[VONK_MAX_RANK];
-  max_align_t copy[];
-} adopted;
-
-static void release_adopted(vonk_tensor *tensor) {
-  adopted *block = tensor->private_data;
+/* The value may use the session's memory. */
+static void drop_value(void *value, void *core) {
   const onnx_runtime *runtime;
-  if (block->value != NULL && vonk_onnx_runtime_get(&runtime, NULL) == VONK_OK) {
-    runtime->api.ReleaseValue(block->value);
+  if (vonk_onnx_runtime_get(&runtime, NULL) == VONK_OK) {
+    runtime->api.ReleaseValue(value);
   }
-  vonk_onnx_core_release(block->core);
-  vonk_kit_free(block);
-  tensor->private_data = NULL;
-  tensor->release = NULL;
+  vonk_onnx_core_release(core);
 }
 
 /* What ONNX Runtime says of a value. */
@@ -195,30 +184,6 @@ static vonk_status read_facts(const onnx_runtime *runtime, const vonk_io *io,
   return VONK_OK;
 }
 
-static void fill_tensor(const vonk_plugin_session *session, const value_facts *facts,
-                        adopted *block, vonk_tensor *tensor) {
-  block->core = vonk_onnx_core_share(session->core);
-  memcpy(block->shape, facts->shape, sizeof block->shape);
-  tensor->flags = VONK_READONLY; /* it may be a constant of the model itself */
-  tensor->dtype = facts->dtype->dtype;
-  tensor->rank = facts->rank;
-  tensor->shape = block->shape;
-  tensor->device = (vonk_device){VONK_DEVICE_CPU, 0};
-  tensor->private_data = block;
-  tensor->release = release_adopted;
-}
-
-/* A block of its own with room for nbytes of elements; NULL: out of memory. */
-static adopted *new_block(size_t nbytes) {
-  adopted *block = nbytes > SIZE_MAX - sizeof(adopted)
-                       ? NULL
-                       : vonk_kit_alloc(sizeof(adopted) + nbytes);
-  if (block != NULL) {
-    memset(block, 0, sizeof(adopted));
-  }
-  return block;
-}
-
 /* Where each string starts to `offsets`, and the nbytes of text behind them. */
 static vonk_status copy_strings(const onnx_runtime *runtime, const vonk_io *io,
                                 const ort_value *value, size_t count, size_t nbytes,
@@ -248,33 +213,24 @@ static vonk_status adopt_strings(const vonk_plugin_session *session, const vonk_
                                  const value_facts *facts, ort_value *value,
                                  vonk_tensor *tensor, vonk_error *err) {
   const onnx_runtime *runtime = session->model->runtime;
-  size_t nbytes = 0, room = (facts->count + 1) * sizeof(int32_t);
+  size_t nbytes = 0;
   VONK_TRY(vonk_onnx_check(runtime,
                            runtime->api.GetStringTensorDataLength(value, &nbytes), err,
                            "output '%s'", io->name));
-  if (nbytes > INT32_MAX || facts->count >= INT32_MAX) {
-    return vonk_kit_fail(
-        err, VONK_BACKEND,
-        "output '%s': has %zu bytes of text: at most %d can be returned: "
-        "use a smaller batch",
-        io->name, nbytes, INT32_MAX);
-  }
-  adopted *block = new_block(room + nbytes);
-  if (block == NULL) {
-    return vonk_kit_fail_nomem(err, room + nbytes);
-  }
-  int32_t *offsets = (int32_t *)(void *)block->copy;
-  char *text = (char *)block->copy + room;
+  kit_output *output;
+  int32_t *offsets;
+  char *text;
+  VONK_TRY(vonk_kit_output_new_texts(io->name, facts->count, nbytes, &output, &offsets,
+                                     &text, err));
   vonk_status status =
       copy_strings(runtime, io, value, facts->count, nbytes, offsets, err);
   if (status != VONK_OK) {
-    vonk_kit_free(block);
+    vonk_kit_free(output);
     return status;
   }
-  fill_tensor(session, facts, block, tensor);
-  tensor->data = facts->count == 0 ? NULL : text;
+  vonk_kit_output_give(output, VONK_BYTES, facts->rank, facts->shape,
+                       facts->count == 0 ? NULL : text, nbytes, tensor);
   tensor->offsets = offsets;
-  tensor->nbytes = nbytes;
   runtime->api.ReleaseValue(value);
   return VONK_OK;
 }
@@ -331,20 +287,18 @@ vonk_status vonk_onnx_tensor_adopt(const vonk_plugin_session *session,
   VONK_TRY(vonk_onnx_check(runtime, runtime->api.GetTensorMutableData(value, &data), err,
                            "output '%s'", io->name));
   bool must_copy = vonk_kit_is_input_memory(run, data, facts.nbytes);
-  adopted *block = new_block(must_copy ? facts.nbytes : 0);
-  if (block == NULL) {
-    return vonk_kit_fail_nomem(err, facts.nbytes);
-  }
+  kit_output *output;
+  VONK_TRY(vonk_kit_output_new(must_copy ? facts.nbytes : 0, &output, err));
   if (must_copy) {
-    memcpy(block->copy, data, facts.nbytes);
+    memcpy(output->copy, data, facts.nbytes);
     runtime->api.ReleaseValue(value);
-    data = block->copy;
+    data = output->copy;
   } else {
-    block->value = value;
+    output->value = value;
+    output->owner = vonk_onnx_core_share(session->core);
+    output->drop = drop_value;
   }
-  fill_tensor(session, &facts, block, tensor);
-  tensor->data = facts.count == 0 ? NULL : data;
-  tensor->offsets = NULL;
-  tensor->nbytes = facts.nbytes;
+  vonk_kit_output_give(output, facts.dtype->dtype, facts.rank, facts.shape,
+                       facts.count == 0 ? NULL : data, facts.nbytes, tensor);
   return VONK_OK;
 }

@@ -149,24 +149,6 @@ vonk_status vonk_tf_tensor_in(const vonk_plugin_model *model, uint32_t index,
 
 /* --- out --------------------------------------------------------------------------- */
 
-/* private_data of an adopted tensor. */
-typedef struct adopted {
-  tf_tensor *value; /* NULL if the elements follow in `copy` */
-  void (*delete_tensor)(tf_tensor *);
-  int64_t shape[VONK_MAX_RANK];
-  max_align_t copy[];
-} adopted;
-
-static void release_adopted(vonk_tensor *tensor) {
-  adopted *block = tensor->private_data;
-  if (block->value != NULL) {
-    block->delete_tensor(block->value);
-  }
-  vonk_kit_free(block);
-  tensor->private_data = NULL;
-  tensor->release = NULL;
-}
-
 /* What TensorFlow says of a tensor. */
 typedef struct tensor_facts {
   int32_t rank;
@@ -193,51 +175,21 @@ static vonk_status read_facts(const tf_api *api, const vonk_io *io,
   return vonk_kit_count(facts->shape, rank, &facts->count);
 }
 
-/* A block of its own with room for nbytes of elements; NULL: out of memory. */
-static adopted *new_block(size_t nbytes) {
-  adopted *block = nbytes > SIZE_MAX - sizeof(adopted)
-                       ? NULL
-                       : vonk_kit_alloc(sizeof(adopted) + nbytes);
-  if (block != NULL) {
-    memset(block, 0, sizeof(adopted));
-  }
-  return block;
-}
-
-static void fill_tensor(const vonk_io *io, const tensor_facts *facts, adopted *block,
-                        vonk_tensor *tensor) {
-  memcpy(block->shape, facts->shape, sizeof block->shape);
-  tensor->flags = VONK_READONLY; /* it may be a constant of the model itself */
-  tensor->dtype = io->dtype;
-  tensor->rank = facts->rank;
-  tensor->shape = block->shape;
-  tensor->device = (vonk_device){VONK_DEVICE_CPU, 0};
-  tensor->private_data = block;
-  tensor->release = release_adopted;
-}
-
 /* Copies the strings: their bytes stand behind the int32 offsets, of which there is one
  * more than strings. */
 static vonk_status adopt_strings(const tf_api *api, const vonk_io *io,
                                  const tensor_facts *facts, tf_tensor *value,
                                  vonk_tensor *tensor, vonk_error *err) {
   const tf_string *elements = api->TensorData(value);
-  size_t nbytes = 0, room = (facts->count + 1) * sizeof(int32_t);
+  size_t nbytes = 0;
   for (size_t i = 0; i < facts->count; ++i) {
     nbytes += api->StringGetSize(&elements[i]);
   }
-  if (nbytes > INT32_MAX || facts->count >= INT32_MAX) {
-    return vonk_kit_fail(err, VONK_BACKEND,
-                         "output '%s': has %zu bytes of text: at most %d can be "
-                         "returned: use a smaller batch",
-                         io->name, nbytes, INT32_MAX);
-  }
-  adopted *block = new_block(room + nbytes);
-  if (block == NULL) {
-    return vonk_kit_fail_nomem(err, room + nbytes);
-  }
-  int32_t *offsets = (int32_t *)(void *)block->copy;
-  char *text = (char *)block->copy + room;
+  kit_output *output;
+  int32_t *offsets;
+  char *text;
+  VONK_TRY(vonk_kit_output_new_texts(io->name, facts->count, nbytes, &output, &offsets,
+                                     &text, err));
   size_t used = 0;
   for (size_t i = 0; i < facts->count; ++i) {
     size_t length = api->StringGetSize(&elements[i]);
@@ -248,12 +200,19 @@ static vonk_status adopt_strings(const tf_api *api, const vonk_io *io,
     used += length;
   }
   offsets[facts->count] = (int32_t)used;
-  fill_tensor(io, facts, block, tensor);
-  tensor->data = facts->count == 0 ? NULL : text;
+  vonk_kit_output_give(output, io->dtype, facts->rank, facts->shape,
+                       facts->count == 0 ? NULL : text, nbytes, tensor);
   tensor->offsets = offsets;
-  tensor->nbytes = nbytes;
   api->DeleteTensor(value);
   return VONK_OK;
+}
+
+static void drop_tensor(void *value, void *owner) {
+  (void)owner;
+  const tf_runtime *runtime;
+  if (vonk_tf_runtime_get(&runtime, NULL) == VONK_OK) {
+    runtime->api.DeleteTensor(value);
+  }
 }
 
 vonk_status vonk_tf_tensor_adopt(const tf_runtime *runtime, const vonk_run *run,
@@ -267,21 +226,17 @@ vonk_status vonk_tf_tensor_adopt(const tf_runtime *runtime, const vonk_run *run,
   }
   void *data = api->TensorData(value);
   bool must_copy = vonk_kit_is_input_memory(run, data, facts.nbytes);
-  adopted *block = new_block(must_copy ? facts.nbytes : 0);
-  if (block == NULL) {
-    return vonk_kit_fail_nomem(err, facts.nbytes);
-  }
+  kit_output *output;
+  VONK_TRY(vonk_kit_output_new(must_copy ? facts.nbytes : 0, &output, err));
   if (must_copy) {
-    memcpy(block->copy, data, facts.nbytes);
+    memcpy(output->copy, data, facts.nbytes);
     api->DeleteTensor(value);
-    data = block->copy;
+    data = output->copy;
   } else {
-    block->value = value;
-    block->delete_tensor = api->DeleteTensor;
+    output->value = value;
+    output->drop = drop_tensor;
   }
-  fill_tensor(io, &facts, block, tensor);
-  tensor->data = facts.count == 0 ? NULL : data;
-  tensor->offsets = NULL;
-  tensor->nbytes = facts.nbytes;
+  vonk_kit_output_give(output, io->dtype, facts.rank, facts.shape,
+                       facts.count == 0 ? NULL : data, facts.nbytes, tensor);
   return VONK_OK;
 }

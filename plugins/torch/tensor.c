@@ -126,21 +126,12 @@ vonk_status vonk_torch_tensor_facts(const torch_runtime *runtime, aten_tensor *v
   return VONK_OK;
 }
 
-/* private_data of an adopted tensor. */
-typedef struct adopted {
-  aten_tensor *value;
-  int64_t shape[VONK_MAX_RANK];
-} adopted;
-
-static void release_adopted(vonk_tensor *tensor) {
-  adopted *block = tensor->private_data;
+static void drop_tensor(void *value, void *owner) {
+  (void)owner;
   const torch_runtime *runtime;
   if (vonk_torch_runtime_get(&runtime, NULL) == VONK_OK) {
-    runtime->api.delete_tensor_object(block->value);
+    vonk_torch_tensor_delete(runtime, value);
   }
-  vonk_kit_free(block);
-  tensor->private_data = NULL;
-  tensor->release = NULL;
 }
 
 /* Replaces *value by a row-major copy in memory of its own. */
@@ -214,27 +205,18 @@ vonk_status vonk_torch_tensor_adopt(const torch_runtime *runtime, const vonk_run
                                     vonk_tensor *tensor, vonk_error *err) {
   torch_tensor_facts facts;
   void *data = NULL;
-  adopted *block = NULL;
+  kit_output *output = NULL;
   vonk_status status = prepare(runtime, run, io, &value, &facts, &data, err);
   if (status == VONK_OK) {
-    block = vonk_kit_alloc(sizeof *block);
-    status = block == NULL ? vonk_kit_fail_nomem(err, sizeof *block) : VONK_OK;
+    status = vonk_kit_output_new(0, &output, err);
   }
-  if (block == NULL) {
+  if (status != VONK_OK) {
     vonk_torch_tensor_delete(runtime, value);
     return status;
   }
-  *block = (adopted){.value = value};
-  memcpy(block->shape, facts.shape, sizeof block->shape);
-  tensor->flags = VONK_READONLY; /* two outputs may share their memory */
-  tensor->dtype = facts.dtype;
-  tensor->rank = facts.rank;
-  tensor->shape = block->shape;
-  tensor->data = facts.count == 0 ? NULL : data;
-  tensor->offsets = NULL;
-  tensor->nbytes = facts.nbytes;
-  tensor->device = (vonk_device){VONK_DEVICE_CPU, 0};
-  tensor->private_data = block;
-  tensor->release = release_adopted;
+  output->value = value;
+  output->drop = drop_tensor;
+  vonk_kit_output_give(output, facts.dtype, facts.rank, facts.shape,
+                       facts.count == 0 ? NULL : data, facts.nbytes, tensor);
   return VONK_OK;
 }
