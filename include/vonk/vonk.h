@@ -53,8 +53,9 @@ VONK_API const char *vonk_dtype_name(vonk_dtype dtype);
  * Nothing in a model file is executed. */
 typedef struct vonk_model vonk_model;
 
-/* path: a model file or folder of a format that a plug-in opens (`vonk plugins` lists
- * them); "#sha256=<64 hex digits>" after it pins the content.
+/* path: a bundle (a .vonk file or folder, docs/bundle.md), or a model file or folder of a
+ * format that a plug-in opens (`vonk plugins` lists them); "#sha256=<64 hex digits>" after
+ * it pins the content.
  * options (may be NULL), keys the host knows:
  *   plugin           name or absolute path of the plug-in to use, instead of the one that
  *                    recognises the file
@@ -91,6 +92,31 @@ typedef struct vonk_model_summary {
   const vonk_kv *metadata; /* what the author wrote into the file */
 } vonk_model_summary;
 VONK_API const vonk_model_summary *vonk_model_summarize(const vonk_model *);
+
+/* Grows. What a bundle says besides; borrowed from the model. Texts are NULL where it does
+ * not say. */
+typedef struct vonk_bundle_summary {
+  uint32_t struct_size;
+  uint32_t n_provenance, n_steps, n_labels;
+  const char *name, *description, *licence; /* an SPDX identifier, or a text */
+  const vonk_kv *provenance; /* "source", "framework", "created", ...: docs/bundle.md */
+  const char *const *steps;  /* of preprocessing, in order, one readable line each */
+  const char *const *labels; /* of the classes of output labels_output */
+  uint32_t labels_output;
+  int32_t reserved;
+  int64_t selftest_rows; /* 0 = there is no self-test */
+  double selftest_tolerance;
+} vonk_bundle_summary;
+/* NULL if the model is no bundle. */
+VONK_API const vonk_bundle_summary *vonk_model_bundle(const vonk_model *);
+
+/* Runs the bundle's self-test here: predicts the rows it holds and compares with what the
+ * original model gave for them where it was packed. *difference, which may be NULL, becomes
+ * the largest |found - expected| / max(1, |expected|); it is set on VONK_BACKEND too, which
+ * says that it is above the tolerance, or that other values than floats differ.
+ * VONK_UNSUPPORTED: there is no self-test. */
+VONK_API vonk_status vonk_model_selftest(vonk_model *, double *difference,
+                                         vonk_error *err);
 
 /* SHA-256 of the file's content now, as 64 hex digits and a NUL. Reads the whole file. Of
  * a folder: the digest of the lines that sha256sum prints for all files below it, named
@@ -150,7 +176,11 @@ typedef struct vonk_bind_options {
   int32_t squeeze;     /* 1: drop dimensions of 1 after the rows: [rows, 1] is a scalar */
   int64_t batch_rows;  /* of a micro-batch; 0 = chosen. A fixed batch dim always wins */
   int64_t batch_bytes; /* upper bound for one micro-batch's tensors; 0 = 64 MiB */
-  const char *as;      /* NULL: the tensor; "argmax": int64 along the last dimension */
+  /* NULL: the tensor; along its last dimension: "argmax": the index of the largest, int64;
+   * "label": that class's label, utf8; "top5" (or another number): the five largest, most
+   * likely first, a list of struct(index int64, label utf8, score float). Labels come from
+   * the bundle; without any, "label" is an error and top5's are NULL. */
+  const char *as;
   int32_t half_as_float; /* 1: float16 outputs become float32 */
   int32_t sql_casts; /* 1: integers of any width become floats, rounded to the nearest, as
                         SQL's own casts do it; messages advise in SQL */

@@ -4,6 +4,7 @@
 #define VONK_SRC_MODEL_H
 
 #include "base/base.h"
+#include "bundle/bundle.h"
 #include "plugin/plugin.h"
 #include "vonk/vonk.h"
 
@@ -18,6 +19,14 @@ uint32_t vonk_model_threads(const vonk_model *);
 vonk_status vonk_session_acquire(vonk_model *, vonk_plugin_session **out,
                                  vonk_error *err);
 void vonk_session_give_back(vonk_model *, vonk_plugin_session *);
+/* Runs it. Inputs and outputs of the run are in the order of the summary, which a bundle
+ * may have other than the plug-in. */
+vonk_status vonk_session_run(const vonk_model *, vonk_plugin_session *, const vonk_run *,
+                             vonk_error *err);
+
+/* What the bundle says, NULL if the model is none: labels of outputs, steps of
+ * preprocessing, the self-test. Ports are in the order of the summary. */
+const vonk_manifest *vonk_model_manifest(const vonk_model *);
 
 /* "cpu", "cuda:1", ... */
 vonk_status vonk_device_parse(const char *text, vonk_device *out, vonk_error *err);
