@@ -100,4 +100,17 @@ AT(vonk_plugin_v1, run, 104);
 AT(vonk_plugin_v1, release_session, 112);
 AT(vonk_plugin_v1, release_model, 120);
 AT(vonk_plugin_v1, shutdown, 128);
-SIZE(vonk_plugin_v1, 136);
+AT(vonk_plugin_v1, open_files, 136); /* minor 1 */
+SIZE(vonk_plugin_v1, 144);
+
+AT(vonk_file, name, 0);
+AT(vonk_file, data, 8);
+AT(vonk_file, nbytes, 16);
+SIZE(vonk_file, 24);
+
+AT(vonk_files, struct_size, 0);
+AT(vonk_files, n_files, 4);
+AT(vonk_files, path, 8);
+AT(vonk_files, main, 16);
+AT(vonk_files, files, 24);
+SIZE(vonk_files, 32);
