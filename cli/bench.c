@@ -6,9 +6,10 @@
 #include "cli/bench.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "cli/json.h"
 
 enum { MAX_PASSES = 1000, LEAST_PASSES = 3, DEFAULT_ROWS = 60000 };
 
@@ -113,18 +114,31 @@ static void print_text(const bench *b, const measured *m) {
                bare.cpu_us / ours.cpu_us);
 }
 
-static void print_json(const bench *b, const measured *m) {
+static void add_figures(const vonk_cli_json *json, const char *who, figures f) {
+  yyjson_mut_val *object = yyjson_mut_obj(json->document);
+  vonk_cli_json_set(json, object, "rows_per_second",
+                    yyjson_mut_real(json->document, f.rate));
+  vonk_cli_json_set(json, object, "cpu_us_per_row",
+                    yyjson_mut_real(json->document, f.cpu_us));
+  vonk_cli_json_set(json, json->root, who, object);
+}
+
+static vonk_status print_json(const bench *b, const measured *m, vonk_error *err) {
   figures bare = figure(b, m->bare, m->n), ours = figure(b, m->vonk, m->n);
-  json_t *root = json_pack(
-      "{s:I, s:b, s:I, s:i, s:I, s:{s:f, s:f}, s:{s:f, s:f}, s:f, s:f}", "rows",
-      (json_int_t)b->rows.n_rows, "synthetic", b->rows.is_synthetic, "batch",
-      (json_int_t)b->batch_rows, "threads", (int)b->n_threads, "passes", (json_int_t)m->n,
-      "framework", "rows_per_second", bare.rate, "cpu_us_per_row", bare.cpu_us, "vonk",
-      "rows_per_second", ours.rate, "cpu_us_per_row", ours.cpu_us, "ratio",
-      ours.rate / bare.rate, "cpu_ratio", bare.cpu_us / ours.cpu_us);
-  (void)json_dumpf(root, stdout, JSON_INDENT(2));
-  (void)putchar('\n');
-  json_decref(root);
+  vonk_cli_json json = vonk_cli_json_start(false);
+  yyjson_mut_doc *d = json.document;
+  vonk_cli_json_set(&json, json.root, "rows", yyjson_mut_sint(d, b->rows.n_rows));
+  vonk_cli_json_set(&json, json.root, "synthetic",
+                    yyjson_mut_bool(d, b->rows.is_synthetic));
+  vonk_cli_json_set(&json, json.root, "batch", yyjson_mut_sint(d, b->batch_rows));
+  vonk_cli_json_set(&json, json.root, "threads", yyjson_mut_uint(d, b->n_threads));
+  vonk_cli_json_set(&json, json.root, "passes", yyjson_mut_uint(d, m->n));
+  add_figures(&json, "framework", bare);
+  add_figures(&json, "vonk", ours);
+  vonk_cli_json_set(&json, json.root, "ratio", yyjson_mut_real(d, ours.rate / bare.rate));
+  vonk_cli_json_set(&json, json.root, "cpu_ratio",
+                    yyjson_mut_real(d, bare.cpu_us / ours.cpu_us));
+  return vonk_cli_json_print(&json, err);
 }
 
 /* --- the command --- */
@@ -158,7 +172,7 @@ static int run_bench(const vonk_cli_args *args, bench *b, int64_t n_rows,
   }
   if (status == VONK_OK && (status = measure(b, m, &err)) == VONK_OK) {
     if (vonk_cli_flag(args, "json")) {
-      print_json(b, m);
+      status = print_json(b, m, &err);
     } else {
       print_text(b, m);
     }

@@ -1,6 +1,7 @@
 /* `vonk inspect`: what a model wants and gives. */
+#include "cli/inspect.h"
+
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -45,47 +46,23 @@ static void print_hint(const vonk_model_summary *s) {
   }
 }
 
-/* --- what a format with several signatures says about them ----------------------------
- * The plug-in tells it as metadata: `signature` is the one that was opened, `signatures`
- * are all of them, "a, b, c". */
-
-static const char *metadata(const vonk_model_summary *s, const char *key) {
-  for (uint32_t i = 0; i < s->n_metadata; i++) {
-    if (strcmp(s->metadata[i].key, key) == 0) {
-      return s->metadata[i].value;
-    }
-  }
-  return NULL;
-}
-
-static bool has_signatures(const vonk_model_summary *s) {
-  return metadata(s, "signature") != NULL && metadata(s, "signatures") != NULL;
-}
+/* --- signatures --- */
 
 static bool is_about_signatures(const vonk_model_summary *s, const vonk_kv *entry) {
-  return has_signatures(s) &&
+  return vonk_inspect_has_signatures(s) &&
          (strcmp(entry->key, "signature") == 0 || strcmp(entry->key, "signatures") == 0);
 }
 
-/* The key at *rest, which is moved behind it; 0 at the end. */
-static size_t next_signature(const char **rest, const char **start) {
-  *rest += strspn(*rest, ", ");
-  *start = *rest;
-  size_t size = strcspn(*rest, ",");
-  *rest += size;
-  return size;
-}
-
 static void print_signatures(const vonk_model_summary *s) {
-  const char *rest = metadata(s, "signatures"), *start;
+  const char *rest = vonk_inspect_metadata(s, "signatures"), *start;
   vonk_text text = {.size = 0};
   size_t n = 0, size;
-  while ((size = next_signature(&rest, &start)) > 0) {
+  while ((size = vonk_inspect_next_signature(&rest, &start)) > 0) {
     vonk_text_add(&text, "%s%.*s", n++ == 0 ? "" : ", ", (int)size, start);
   }
   vonk_cli_clean(text.data);
   vonk_text chosen = {.size = 0};
-  vonk_text_add(&chosen, "%s", metadata(s, "signature"));
+  vonk_text_add(&chosen, "%s", vonk_inspect_metadata(s, "signature"));
   vonk_cli_clean(chosen.data);
   (void)printf("  %-10s %s", "signature", chosen.data);
   (void)(n > 1 ? printf(", of: %s\n", text.data) : printf("\n"));
@@ -93,10 +70,11 @@ static void print_signatures(const vonk_model_summary *s) {
 
 /* Another signature than the one opened, as an example to type. */
 static bool other_signature(const vonk_model_summary *s, vonk_text *out) {
-  const char *rest = metadata(s, "signatures"), *chosen = metadata(s, "signature");
+  const char *rest = vonk_inspect_metadata(s, "signatures"),
+             *chosen = vonk_inspect_metadata(s, "signature");
   const char *start;
   size_t size;
-  while ((size = next_signature(&rest, &start)) > 0) {
+  while ((size = vonk_inspect_next_signature(&rest, &start)) > 0) {
     if (strlen(chosen) != size || memcmp(chosen, start, size) != 0) {
       vonk_text_add(out, "%.*s", (int)size, start);
       return true;
@@ -148,7 +126,7 @@ static void print_next(const vonk_model_summary *s,
   print_hint(s);
   print_command("run", s, options, NULL);
   (void)printf(" ROWS.parquet -o PREDICTIONS.parquet\n");
-  if (has_signatures(s) && other_signature(s, &other)) {
+  if (vonk_inspect_has_signatures(s) && other_signature(s, &other)) {
     vonk_cli_clean(other.data);
     vonk_cli_shell_word(other.data, &quoted);
     print_command("inspect", s, options, "signature");
@@ -172,7 +150,7 @@ static void print_summary(const vonk_model_summary *s, const char *digest) {
   }
   print_tensors(s->n_inputs == 1 ? "input" : "inputs", s->inputs, s->n_inputs);
   print_tensors(s->n_outputs == 1 ? "output" : "outputs", s->outputs, s->n_outputs);
-  if (has_signatures(s)) {
+  if (vonk_inspect_has_signatures(s)) {
     print_signatures(s);
   }
   const char *title = "metadata";
@@ -182,84 +160,6 @@ static void print_summary(const vonk_model_summary *s, const char *digest) {
       title = "";
     }
   }
-}
-
-/* --- for scripts --- */
-
-static json_t *json_text(const char *text) {
-  if (text == NULL) {
-    return json_null();
-  }
-  json_t *value = json_string(text); /* NULL if it is not UTF-8 */
-  return value == NULL ? json_string("(not UTF-8)") : value;
-}
-
-static json_t *json_tensor(const vonk_io *io) {
-  json_t *shape = json_null();
-  if (io->rank >= 0) {
-    shape = json_array();
-    for (int32_t i = 0; i < io->rank; i++) {
-      const char *name = io->dim_names == NULL ? NULL : io->dim_names[i];
-      (void)json_array_append_new(
-          shape, io->shape[i] >= 0 ? json_integer(io->shape[i]) : json_text(name));
-    }
-  }
-  return json_pack("{s:o, s:s, s:o}", "name", json_text(io->name), "dtype",
-                   vonk_dtype_name(io->dtype), "shape", shape);
-}
-
-static json_t *json_tensors(const vonk_io *const *ios, uint32_t n) {
-  json_t *list = json_array();
-  for (uint32_t i = 0; i < n; i++) {
-    (void)json_array_append_new(list, json_tensor(ios[i]));
-  }
-  return list;
-}
-
-/* NULL where the format has no signatures. */
-static json_t *json_signatures(const vonk_model_summary *s) {
-  if (!has_signatures(s)) {
-    return json_null();
-  }
-  json_t *list = json_array();
-  const char *rest = metadata(s, "signatures"), *start;
-  size_t size;
-  while ((size = next_signature(&rest, &start)) > 0) {
-    (void)json_array_append_new(list, json_stringn(start, size));
-  }
-  return list;
-}
-
-static json_t *json_count(int64_t n) { return n < 0 ? json_null() : json_integer(n); }
-
-static json_t *json_summary(const vonk_model_summary *s, const char *digest) {
-  json_t *entries = json_object();
-  for (uint32_t i = 0; i < s->n_metadata; i++) {
-    (void)json_object_set_new(entries, s->metadata[i].key,
-                              json_text(s->metadata[i].value));
-  }
-  json_t *root = json_object();
-  (void)json_object_set_new(root, "path", json_text(s->path));
-  (void)json_object_set_new(root, "format", json_text(s->format));
-  (void)json_object_set_new(root, "producer", json_text(s->producer));
-  (void)json_object_set_new(root, "plugin", json_text(s->plugin));
-  (void)json_object_set_new(root, "runtime_version", json_text(s->runtime_version));
-  (void)json_object_set_new(root, "runtime_path", json_text(s->runtime_path));
-  (void)json_object_set_new(root, "device", json_text(s->device));
-  (void)json_object_set_new(root, "parameters", json_count(s->n_params));
-  (void)json_object_set_new(root, "weight_bytes", json_count(s->weight_bytes));
-  (void)json_object_set_new(root, "file_bytes", json_count(s->file_bytes));
-  (void)json_object_set_new(root, "inputs", json_tensors(s->inputs, s->n_inputs));
-  (void)json_object_set_new(root, "outputs", json_tensors(s->outputs, s->n_outputs));
-  (void)json_object_set_new(root, "metadata", entries);
-  (void)json_object_set_new(
-      root, "signature",
-      has_signatures(s) ? json_text(metadata(s, "signature")) : json_null());
-  (void)json_object_set_new(root, "signatures", json_signatures(s));
-  if (digest != NULL) {
-    (void)json_object_set_new(root, "sha256", json_text(digest));
-  }
-  return root;
 }
 
 /* --- the command --- */
@@ -273,14 +173,10 @@ static vonk_status inspect(const vonk_cli_args *args, const vonk_model *model,
   }
   const vonk_model_summary *summary = vonk_model_summarize(model);
   if (vonk_cli_flag(args, "json")) {
-    json_t *root = json_summary(summary, wants_digest ? digest : NULL);
-    (void)json_dumpf(root, stdout, JSON_INDENT(2));
-    (void)putchar('\n');
-    json_decref(root);
-  } else {
-    print_summary(summary, wants_digest ? digest : NULL);
-    print_next(summary, options);
+    return vonk_inspect_print_json(summary, wants_digest ? digest : NULL, err);
   }
+  print_summary(summary, wants_digest ? digest : NULL);
+  print_next(summary, options);
   return VONK_OK;
 }
 

@@ -6,13 +6,13 @@
  * path, or the reason, to a pipe. This process itself loads none, so that it may fork. */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/json.h"
 
 enum { MOST = 64, MOST_SECONDS = 120, ANSWER = 8192 };
 
@@ -167,24 +167,26 @@ static void print_finding(const finding *f) {
 
 /* --- for scripts ----------------------------------------------------------------------- */
 
-static json_t *json_text(const char *text) {
-  return text == NULL ? json_null() : json_string(text);
-}
-
-static json_t *json_finding(const finding *f) {
+static void add_finding(const vonk_cli_json *json, const finding *f) {
   const vonk_plugin_summary *s = &f->plugin;
-  json_t *formats = json_array(), *options = json_object();
+  yyjson_mut_val *entry = yyjson_mut_arr_add_obj(json->document, json->root);
+  yyjson_mut_val *formats = yyjson_mut_arr(json->document);
+  size_t n_options = 0;
   for (size_t i = 0; s->formats != NULL && s->formats[i] != NULL; i++) {
-    (void)json_array_append_new(formats, json_string(s->formats[i]));
+    (void)yyjson_mut_arr_append(formats, vonk_cli_json_text(json, s->formats[i]));
   }
-  for (const vonk_kv *o = s->options; o != NULL && o->key != NULL; o++) {
-    (void)json_object_set_new(options, o->key, json_text(o->value));
+  while (s->options != NULL && s->options[n_options].key != NULL) {
+    n_options++;
   }
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", json_text(s->name),
-                   "version", json_text(s->version), "file", json_text(s->path),
-                   "formats", formats, "options", options, "runtime_version",
-                   json_text(f->version), "runtime_path", json_text(f->library), "error",
-                   json_text(f->reason));
+  vonk_cli_json_set(json, entry, "name", vonk_cli_json_text(json, s->name));
+  vonk_cli_json_set(json, entry, "version", vonk_cli_json_text(json, s->version));
+  vonk_cli_json_set(json, entry, "file", vonk_cli_json_text(json, s->path));
+  vonk_cli_json_set(json, entry, "formats", formats);
+  vonk_cli_json_set(json, entry, "options",
+                    vonk_cli_json_entries(json, s->options, n_options));
+  vonk_cli_json_set(json, entry, "runtime_version", vonk_cli_json_text(json, f->version));
+  vonk_cli_json_set(json, entry, "runtime_path", vonk_cli_json_text(json, f->library));
+  vonk_cli_json_set(json, entry, "error", vonk_cli_json_text(json, f->reason));
 }
 
 /* --- the command ----------------------------------------------------------------------- */
@@ -195,24 +197,23 @@ vonk_status vonk_cli_plugin_list(bool is_json, vonk_error *err) {
   for (size_t i = 0; status == VONK_OK && i < found.n; i++) {
     start_child(&found.all[i]);
   }
-  json_t *list = json_array();
+  vonk_cli_json json = vonk_cli_json_start(true);
   for (size_t i = 0; status == VONK_OK && i < found.n; i++) {
     end_child(&found.all[i]);
     if (is_json) {
-      (void)json_array_append_new(list, json_finding(&found.all[i]));
+      add_finding(&json, &found.all[i]);
     } else {
       print_finding(&found.all[i]);
     }
   }
   if (status == VONK_OK && is_json) {
-    (void)json_dumpf(list, stdout, JSON_INDENT(2));
-    (void)putchar('\n');
+    status = vonk_cli_json_print(&json, err);
   } else if (status == VONK_OK && found.n == 0) {
     (void)printf(
         "No plug-in is installed: vonk looks in the folders of VONK_PLUGIN_PATH, then in "
         "../lib/vonk/plugins beside the program.\n");
   }
-  json_decref(list);
+  vonk_cli_json_drop(&json);
   release(&found);
   return status;
 }

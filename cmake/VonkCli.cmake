@@ -1,16 +1,13 @@
-# The vonk program: our static library, what it shares with the extension, jansson static, DuckDB's library at run time.
+# The vonk program: our static library, what it shares with the extension, DuckDB's library at run time.
 
 file(GLOB VONK_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c)
 if(VONK_CLI_SOURCES AND TARGET vonk_core)
-  find_path(VONK_JANSSON_INCLUDE_DIR jansson.h REQUIRED)
-  find_library(VONK_JANSSON_LIBRARY NAMES libjansson.a REQUIRED)
-
   add_executable(vonk_cli ${VONK_CLI_SOURCES} $<TARGET_OBJECTS:vonk_duckdb_objects>)
   set_target_properties(vonk_cli PROPERTIES OUTPUT_NAME vonk)
   target_include_directories(vonk_cli PRIVATE ${PROJECT_SOURCE_DIR})
-  target_include_directories(vonk_cli SYSTEM PRIVATE ${VONK_DUCKDB_INCLUDE_DIR} ${VONK_JANSSON_INCLUDE_DIR})
+  target_include_directories(vonk_cli SYSTEM PRIVATE ${VONK_DUCKDB_INCLUDE_DIR} ${VONK_YYJSON_DIR})
   target_compile_definitions(vonk_cli PRIVATE VONK_VERSION="${PROJECT_VERSION}")
-  target_link_libraries(vonk_cli PRIVATE vonk_flags vonk_core ${VONK_JANSSON_LIBRARY})
+  target_link_libraries(vonk_cli PRIVATE vonk_flags vonk_core)
   if(TARGET vonk_onnx)
     add_dependencies(vonk_cli vonk_onnx)
   endif()

@@ -21,7 +21,8 @@ if(TARGET vonk_cli)
   install(FILES ${VONK_MAN} DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 # What is linked statically asks for its notice; Debian keeps it beside the package.
-foreach(package libjansson-dev zlib1g-dev)
+install(FILES ${VONK_YYJSON_DIR}/LICENSE RENAME yyjson.copyright DESTINATION ${VONK_PREFIX}${CMAKE_INSTALL_DATADIR}/doc/vonk OPTIONAL)
+foreach(package zlib1g-dev)
   if(EXISTS /usr/share/doc/${package}/copyright)
     string(REGEX REPLACE "^lib|1g|-dev$" "" name ${package})
     install(FILES /usr/share/doc/${package}/copyright RENAME ${name}.copyright

@@ -57,7 +57,7 @@ NO_ARROW = "plugin.h vonk.h"
 CORE = "base arrow plugin bundle model predict"
 TESTS = rule(
     CORE + " kit onnx tensorflow torch cli duckdb functions extension tests mock",
-    system="cmocka.h jansson.h duckdb.h duckdb_extension.h",
+    system="cmocka.h yyjson.h duckdb.h duckdb_extension.h",
 )
 
 #: Layer -> rule, in the order of docs/architecture.md.
@@ -85,7 +85,7 @@ RULES = {
     "engines/duckdb": rule("base", system="duckdb.h duckdb_extension.h"),
     "engines/duckdb/functions": rule("base duckdb", system="duckdb.h duckdb_extension.h"),
     "engines/duckdb/extension": rule("base duckdb functions", system="duckdb.h duckdb_extension.h"),
-    "cli": rule(CORE + " image learn duckdb functions", system="malloc.h jansson.h duckdb.h duckdb_extension.h"),
+    "cli": rule(CORE + " image learn duckdb functions", system="malloc.h yyjson.h duckdb.h duckdb_extension.h"),
     "examples/embed": rule(),
     "examples/plugin": rule(public="plugin.h"),
     "python/core": rule(system="Python.h"),

@@ -24,7 +24,6 @@ need python3 python3 -c 'import sys; assert sys.version_info >= (3, 10)'
 need python3-venv python3 -c 'import ensurepip, venv'
 need python3-dev python3 -c 'import os, sysconfig as s; assert os.path.exists(s.get_path("include") + "/Python.h")'
 need npm npm --version
-need libjansson-dev has_file /usr/lib/*/libjansson.a /usr/lib/libjansson.a
 need zlib1g-dev has_file /usr/lib/*/libz.a /usr/lib/libz.a
 case " $* " in *" test "*) need libcmocka-dev pkg-config --exists cmocka ;; esac
 case " $* " in *" check "*) need abigail-tools abidw --version ;; esac
