@@ -103,6 +103,9 @@ class Conversion:
         "source", "source_sha256", "framework", "converter", as docs/bundle.md has them.
     notes
         Sentences for the user: what was changed, left out, or chosen, and why.
+    samples
+        Rows that suit the model (number of rows, generator -> inputs by name) where random ones may not: ids within a
+        table, the words an encoder knows. None: random ones will do.
     """
 
     format: str
@@ -114,3 +117,4 @@ class Conversion:
     options: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    samples: Callable[[int, numpy.random.Generator], Mapping[str, Array]] | None = None
