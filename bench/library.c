@@ -86,7 +86,8 @@ static void bare_open(bare *b, const char *library, const char *model) {
   }
   const ort_api_base *(*get_base)(void) =
       (const ort_api_base *(*)(void))dlsym(handle, "OrtGetApiBase");
-  vonk_ort_api_take(get_base()->get_api(VONK_ORT_API_VERSION), &b->api);
+  vonk_ort_api_take(get_base()->get_api(VONK_ORT_API_VERSION), VONK_ORT_API_VERSION,
+                    &b->api);
   ort_env *env = NULL;
   ort_session_options *options = NULL;
   ort_allocator *allocator = NULL;

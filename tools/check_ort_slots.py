@@ -5,7 +5,8 @@ libonnxruntime-dev (suite `trixie` unless `--suite` says otherwise) into a tempo
 lists and state, from the Debian mirror this machine's apt is configured with; nothing on the system changes.
 
 Every row of VONK_ORT_ENTRIES must name the entry that the header has at that slot, with as many parameters and the same
-kind of result, and no row may be younger than VONK_ORT_API_VERSION.
+kind of result, and no row may be younger than VONK_ORT_API_VERSION; those of VONK_ORT_LATER_ENTRIES may be as young as
+VONK_ORT_LATER_VERSION.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ def count_parameters(text: str) -> int:
     return 0 if text.strip() in ("", "void") else commas + 1
 
 
-def our_entries(text: str) -> tuple[list[Entry], int, int]:
-    """Rows of VONK_ORT_ENTRIES, the version asked for, and the number of entries it is said to have."""
+def our_entries(text: str, table: str, version_name: str) -> tuple[list[Entry], int, int]:
+    """Rows of a table, the version that has them, and the number of entries the oldest version is said to have."""
     text = text.replace("\\\n", " ")
-    rows = re.search(r"#define VONK_ORT_ENTRIES\(X\)(.*)", text)
-    version = re.search(r"#define VONK_ORT_API_VERSION (\d+)", text)
+    rows = re.search(rf"#define {table}\(X\)(.*)", text)
+    version = re.search(rf"#define {version_name} (\d+)", text)
     count = re.search(r"#define VONK_ORT_ENTRY_COUNT (\d+)", text)
     if not (rows and version and count):
-        raise SystemExit("ort_api.h: VONK_ORT_ENTRIES, _API_VERSION or _ENTRY_COUNT not found")
+        raise SystemExit(f"ort_api.h: {table}, {version_name} or VONK_ORT_ENTRY_COUNT not found")
     entries = []
     for match in re.finditer(r"X\((\d+), ([^,]+), (\w+),\s*\(", rows.group(1)):
         end, depth = match.end(), 1
@@ -184,11 +185,14 @@ def main() -> int:
     parser.add_argument("header", nargs="?", type=Path, help="onnxruntime_c_api.h")
     parser.add_argument("--suite", default="trixie", help="Debian release to take the header from")
     arguments = parser.parse_args()
-    ours, version, count = our_entries((ROOT / "plugins/onnx/ort_api.h").read_text())
+    text = (ROOT / "plugins/onnx/ort_api.h").read_text()
+    ours, version, count = our_entries(text, "VONK_ORT_ENTRIES", "VONK_ORT_API_VERSION")
+    later, later_version, _ = our_entries(text, "VONK_ORT_LATER_ENTRIES", "VONK_ORT_LATER_VERSION")
     with tempfile.TemporaryDirectory() as folder:
         header = arguments.header or fetch_header(arguments.suite, Path(folder))
         theirs = header_entries(header.read_text(encoding="utf-8"))
-    faults = compare(ours, version, count, theirs)
+    faults = compare(ours, version, count, theirs) + compare(later, later_version, count, theirs)
+    ours += later
     for fault in faults:
         print(fault)
     print(f"{len(ours)} entries compared with {len(theirs)} of the header: {len(faults)} differ")

@@ -20,7 +20,8 @@ static void must(ort_status *status) {
 static void open_model(const loop_model *model) {
   const ort_api_base *(*get_base)(void);
   loop_function(loop_library(model->library), "OrtGetApiBase", &get_base);
-  vonk_ort_api_take(get_base()->get_api(VONK_ORT_API_VERSION), &api);
+  vonk_ort_api_take(get_base()->get_api(VONK_ORT_API_VERSION), VONK_ORT_API_VERSION,
+                    &api);
   ort_env *env = NULL;
   ort_session_options *options = NULL;
   must(api.CreateEnv(ORT_LOG_FATAL, "bench", &env));

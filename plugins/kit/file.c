@@ -25,20 +25,24 @@ bool vonk_kit_has_extension(const char *path, const char *extension) {
 
 /* --- mapping ----------------------------------------------------------------------- */
 
-static vonk_status check_size(const char *path, const struct stat *facts, uint64_t most,
-                              const char *wanted, vonk_error *err) {
+vonk_status vonk_kit_size_check(const char *path, uint64_t nbytes, uint64_t most,
+                                const char *wanted, vonk_error *err) {
+  return nbytes <= most && nbytes <= SIZE_MAX
+             ? VONK_OK
+             : vonk_kit_fail(err, VONK_MODEL,
+                             "'%s': has %" PRIu64 " bytes: at most %" PRIu64
+                             " are possible: give %s",
+                             path, nbytes, most, wanted);
+}
+
+static vonk_status check_facts(const char *path, const struct stat *facts, uint64_t most,
+                               const char *wanted, vonk_error *err) {
   if (!S_ISREG(facts->st_mode)) {
     return vonk_kit_fail(err, VONK_MODEL, "'%s': is %s: give %s", path,
                          S_ISDIR(facts->st_mode) ? "a folder" : "no regular file",
                          wanted);
   }
-  if ((uint64_t)facts->st_size > most || (uint64_t)facts->st_size > SIZE_MAX) {
-    return vonk_kit_fail(err, VONK_MODEL,
-                         "'%s': has %" PRId64 " bytes: at most %" PRIu64
-                         " are possible: give %s",
-                         path, (int64_t)facts->st_size, most, wanted);
-  }
-  return VONK_OK;
+  return vonk_kit_size_check(path, (uint64_t)facts->st_size, most, wanted, err);
 }
 
 vonk_status vonk_kit_map(const char *path, uint64_t most, const char *wanted,
@@ -51,7 +55,7 @@ vonk_status vonk_kit_map(const char *path, uint64_t most, const char *wanted,
   struct stat facts;
   kit_slice file = {0};
   vonk_status status = fstat(fd, &facts) == 0
-                           ? check_size(path, &facts, most, wanted, err)
+                           ? check_facts(path, &facts, most, wanted, err)
                            : vonk_kit_fail(err, VONK_IO, "'%s': cannot be read: %s", path,
                                            strerror(errno));
   if (status == VONK_OK && facts.st_size != 0) {

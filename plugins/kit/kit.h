@@ -128,6 +128,9 @@ bool vonk_kit_slice_equals(kit_slice slice, const char *text);
 vonk_status vonk_kit_map(const char *path, uint64_t most, const char *wanted,
                          kit_slice *out, vonk_error *err);
 void vonk_kit_unmap(kit_slice);
+/* VONK_MODEL if a file of that size is none to be mapped. */
+vonk_status vonk_kit_size_check(const char *path, uint64_t nbytes, uint64_t most,
+                                const char *wanted, vonk_error *err);
 
 /* What a file is that is no model of any kind, by its first bytes: "is a Git LFS pointer,
  * ...: run ...". NULL if it may be one. */
@@ -135,6 +138,25 @@ const char *vonk_kit_what_else(const uint8_t *head, size_t n_head);
 
 /* Whether path ends in extension. */
 bool vonk_kit_has_extension(const char *path, const char *extension);
+
+/* --- a model's files, at a path or in memory (source.c) ------------------------------ */
+
+typedef struct kit_source {
+  const char *path;        /* for messages; without files it is where the model lies */
+  const vonk_files *files; /* NULL: they are in the file system */
+} kit_source;
+
+/* A copy of all but the files' bytes: it lives as long as the arena. */
+vonk_status vonk_kit_source_keep(kit_arena *, kit_source source, kit_source *out,
+                                 vonk_error *err);
+/* vonk_kit_map for the model's own file, which in memory is where it is. */
+vonk_status vonk_kit_source_map(const kit_source *, uint64_t most, const char *wanted,
+                                kit_slice *out, vonk_error *err);
+void vonk_kit_source_unmap(const kit_source *, kit_slice);
+/* Of a model in memory: the file called name, which is relative to the folder of the
+ * model's own file. NULL: there is none. */
+const vonk_file *vonk_kit_source_find(const kit_source *, kit_slice name);
+kit_slice vonk_kit_file_bytes(const vonk_file *);
 
 /* --- protobuf's encoding (wire.c) --------------------------------------------------- */
 

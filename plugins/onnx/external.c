@@ -6,6 +6,10 @@
  * model's folder. When the model's own path is a link (as in the Hugging Face cache,
  * whose snapshots link into one folder of blobs) the folder in which the file really is
  * counts as well. Nothing is opened here: the files are only looked at.
+ *
+ * Of a model in memory the location is one of its files' names. ONNX Runtime would look
+ * for it in the working folder, so each one that a weight of the graph is in is noted, to
+ * be handed over with the model.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +29,7 @@ static vonk_status refuse(const onnx_folder *folder, const onnx_external *extern
   int n_location = external->location.size > 200 ? 200 : (int)external->location.size;
   return vonk_kit_fail(err, code,
                        "'%s': tensor '%.*s': its data are said to be in '%.*s': %s",
-                       folder->model_path, n_name, (const char *)external->name.data,
+                       folder->source->path, n_name, (const char *)external->name.data,
                        n_location, (const char *)external->location.data, why);
 }
 
@@ -74,8 +78,8 @@ static void resolve_folders(onnx_folder *folder) {
   if (folder->resolved[0] != NULL) {
     return;
   }
-  folder->resolved[0] = resolve_folder_of(folder->model_path);
-  char *file = realpath(folder->model_path, NULL);
+  folder->resolved[0] = resolve_folder_of(folder->source->path);
+  char *file = realpath(folder->source->path, NULL);
   if (file != NULL) {
     folder->resolved[1] = resolve_folder_of(file);
     free(file);
@@ -88,6 +92,25 @@ static bool is_inside(const char *path, const char *folder) {
     return false;
   }
   return folder[length - 1] == '/' || path[length] == '/';
+}
+
+static vonk_status fail_absent(const onnx_folder *folder, const onnx_external *external,
+                               int why_not, vonk_error *err) {
+  char why[256];
+  snprintf(why, sizeof why, "%s: put that file into the model's folder",
+           strerror(why_not));
+  return refuse(folder, external, VONK_MODEL, why, err);
+}
+
+static vonk_status find_in_memory(onnx_folder *folder, const onnx_external *external,
+                                  vonk_error *err) {
+  const vonk_file *file = vonk_kit_source_find(folder->source, external->location);
+  if (file == NULL) {
+    return fail_absent(folder, external, ENOENT, err);
+  }
+  folder->checked_file = file;
+  folder->checked_size = file->nbytes;
+  return VONK_OK;
 }
 
 /* The file's size, after checking that it is a regular file in the right place. */
@@ -103,10 +126,7 @@ static vonk_status look_at(onnx_folder *folder, const onnx_external *external,
            (int)external->location.size, (const char *)external->location.data);
   char *real = realpath(path, NULL);
   if (real == NULL) {
-    char why[256];
-    snprintf(why, sizeof why, "%s: put that file into the model's folder",
-             strerror(errno));
-    return refuse(folder, external, VONK_MODEL, why, err);
+    return fail_absent(folder, external, errno, err);
   }
   struct stat facts;
   bool inside =
@@ -135,7 +155,9 @@ vonk_status vonk_onnx_external_check(onnx_folder *folder, const onnx_external *e
     if (wrong != NULL) {
       return refuse(folder, external, VONK_MODEL, wrong, err);
     }
-    VONK_TRY(look_at(folder, external, &folder->checked_size, err));
+    VONK_TRY(folder->source->files != NULL
+                 ? find_in_memory(folder, external, err)
+                 : look_at(folder, external, &folder->checked_size, err));
     folder->checked = location;
   }
   uint64_t end;
@@ -148,6 +170,60 @@ vonk_status vonk_onnx_external_check(onnx_folder *folder, const onnx_external *e
              external->nbytes, external->offset, folder->checked_size);
     return refuse(folder, external, VONK_MODEL, why, err);
   }
+  return VONK_OK;
+}
+
+/* --- what goes with a model in memory ------------------------------------------------ */
+
+struct onnx_note {
+  struct onnx_note *next;
+  onnx_companion companion;
+};
+
+vonk_status vonk_onnx_external_note(onnx_folder *folder, kit_arena *arena,
+                                    vonk_error *err) {
+  const kit_slice location = folder->checked;
+  if (folder->noted.data != NULL && folder->noted.size == location.size &&
+      memcmp(folder->noted.data, location.data, location.size) == 0) {
+    return VONK_OK;
+  }
+  struct onnx_note *note;
+  char *text;
+  VONK_TRY(vonk_kit_new(arena, 1, sizeof *note, &note, err));
+  VONK_TRY(vonk_kit_new(arena, location.size + 1, 1, &text, err));
+  memcpy(text, location.data, location.size);
+  *note = (struct onnx_note){folder->notes,
+                             {text, vonk_kit_file_bytes(folder->checked_file)}};
+  folder->notes = note;
+  folder->noted = location;
+  ++folder->n_notes;
+  return VONK_OK;
+}
+
+static int compare_companions(const void *a, const void *b) {
+  return strcmp(((const onnx_companion *)a)->location,
+                ((const onnx_companion *)b)->location);
+}
+
+vonk_status vonk_onnx_companions_list(const onnx_folder *folder, kit_arena *arena,
+                                      onnx_file_facts *out, vonk_error *err) {
+  onnx_companion *rows;
+  uint32_t n = 0, n_kept = 0;
+  if (folder->n_notes == 0) {
+    return VONK_OK;
+  }
+  VONK_TRY(vonk_kit_new(arena, folder->n_notes, sizeof *rows, &rows, err));
+  for (const struct onnx_note *note = folder->notes; note != NULL; note = note->next) {
+    rows[n++] = note->companion;
+  }
+  qsort(rows, n, sizeof *rows, compare_companions);
+  for (uint32_t i = 0; i < n; ++i) {
+    if (i == 0 || compare_companions(&rows[i - 1], &rows[i]) != 0) {
+      rows[n_kept++] = rows[i];
+    }
+  }
+  out->companions = rows;
+  out->n_companions = n_kept;
   return VONK_OK;
 }
 

@@ -136,6 +136,23 @@ static void count_weight(walk *w, const tensor_facts *facts, uint64_t nbytes) {
   }
 }
 
+/* ONNX Runtime takes files in memory for the weights of the model's own graph only. */
+static vonk_status check_external(walk *w, const tensor_facts *facts, const place *here) {
+  VONK_TRY(vonk_onnx_external_check(&w->folder, &facts->external, w->err));
+  if (w->folder.source->files == NULL || !facts->is_external) {
+    return VONK_OK;
+  }
+  if (here->is_main) {
+    return vonk_onnx_external_note(&w->folder, w->arena, w->err);
+  }
+  int length = facts->name.size > 80 ? 80 : (int)facts->name.size;
+  return vonk_kit_fail(w->err, VONK_UNSUPPORTED,
+                       "'%s': tensor '%.*s': is kept in a file outside, and is no weight "
+                       "of the main graph: out of a bundle ONNX Runtime loads only "
+                       "those: save the model without external data",
+                       w->path, length, (const char *)facts->name.data);
+}
+
 vonk_status vonk_onnx_visit_tensor(walk *w, kit_slice bytes, const place *here) {
   tensor_facts facts = {.count = 1};
   kit_field field;
@@ -163,7 +180,7 @@ vonk_status vonk_onnx_visit_tensor(walk *w, kit_slice bytes, const place *here) 
   if (facts.is_external || facts.has_location) {
     facts.external.name = facts.name;
     facts.external.nbytes = facts.length > nbytes ? facts.length : nbytes;
-    VONK_TRY(vonk_onnx_external_check(&w->folder, &facts.external, w->err));
+    VONK_TRY(check_external(w, &facts, here));
   }
   if (here->is_weight) {
     count_weight(w, &facts, nbytes);

@@ -58,16 +58,42 @@ static vonk_status set_option(vonk_plugin_model *model, const vonk_kv *option,
                        option->key);
 }
 
-static vonk_status fill(vonk_plugin_model *model, const char *path,
+/* Looks at the model's own file and at what lies beside it. */
+static vonk_status check(const vonk_plugin_model *model, kit_arena *arena,
+                         onnx_file_facts *out, vonk_error *err) {
+  kit_slice file;
+  VONK_TRY(vonk_kit_source_map(&model->source, UINT64_MAX, "an .onnx or .ort file", &file,
+                               err));
+  vonk_status status = vonk_onnx_file_check(&model->source, file, arena, out, err);
+  vonk_kit_source_unmap(&model->source, file);
+  return status;
+}
+
+static vonk_status check_companions(const vonk_plugin_model *model, vonk_error *err) {
+  return model->n_companions == 0 || model->runtime->takes_files
+             ? VONK_OK
+             : vonk_kit_fail(err, VONK_UNSUPPORTED,
+                             "'%s': keeps weights in files beside it, which ONNX Runtime "
+                             "%s at '%s' cannot take out of a bundle: update it to %s or "
+                             "newer, or unpack the bundle",
+                             model->path, model->runtime->version, model->runtime->path,
+                             VONK_ORT_LATER);
+}
+
+static vonk_status fill(vonk_plugin_model *model, kit_source source,
                         const vonk_kv *options, size_t n_options, vonk_error *err) {
   model->graph_optimization = 99;
   for (size_t i = 0; i < n_options; ++i) {
     VONK_TRY(set_option(model, &options[i], err));
   }
-  VONK_TRY(vonk_kit_new_text(&model->arena, path, strlen(path), &model->path, err));
+  VONK_TRY(vonk_kit_source_keep(&model->arena, source, &model->source, err));
+  model->path = model->source.path;
   onnx_file_facts facts;
-  VONK_TRY(vonk_onnx_file_check(path, &model->arena, &facts, err));
+  VONK_TRY(check(model, &model->arena, &facts, err));
   VONK_TRY(vonk_onnx_runtime_get(&model->runtime, err));
+  model->companions = facts.companions;
+  model->n_companions = facts.n_companions;
+  VONK_TRY(check_companions(model, err));
   model->is_ort_format = facts.is_ort_format;
   model->shapeless = facts.shapeless;
   model->info = (vonk_model_info){
@@ -84,22 +110,34 @@ static vonk_status fill(vonk_plugin_model *model, const char *path,
   return vonk_onnx_read_signature(model, model->resident->session, err);
 }
 
-vonk_status vonk_onnx_open_model(const char *path, const vonk_kv *options,
-                                 size_t n_options, vonk_plugin_model **out,
-                                 vonk_error *err) {
+static vonk_status open_source(kit_source source, const vonk_kv *options,
+                               size_t n_options, vonk_plugin_model **out,
+                               vonk_error *err) {
   vonk_plugin_model *model = vonk_kit_alloc(sizeof *model);
   if (model == NULL) {
     return vonk_kit_fail_nomem(err, sizeof *model);
   }
   *model = (vonk_plugin_model){0};
   pthread_mutex_init(&model->lock, NULL);
-  vonk_status status = fill(model, path, options, n_options, err);
+  vonk_status status = fill(model, source, options, n_options, err);
   if (status != VONK_OK) {
     vonk_onnx_release_model(model);
     return status;
   }
   *out = model;
   return VONK_OK;
+}
+
+vonk_status vonk_onnx_open_model(const char *path, const vonk_kv *options,
+                                 size_t n_options, vonk_plugin_model **out,
+                                 vonk_error *err) {
+  return open_source((kit_source){path, NULL}, options, n_options, out, err);
+}
+
+vonk_status vonk_onnx_open_files(const vonk_files *files, const vonk_kv *options,
+                                 size_t n_options, vonk_plugin_model **out,
+                                 vonk_error *err) {
+  return open_source((kit_source){files->path, files}, options, n_options, out, err);
 }
 
 vonk_status vonk_onnx_model_info(const vonk_plugin_model *model, vonk_model_info *out,

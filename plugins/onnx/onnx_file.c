@@ -132,7 +132,8 @@ static vonk_status walk_message(walk *w, message_kind kind, kit_slice bytes,
       }
       seen |= 1u << index;
       bool is_weight = row->is_weight && (kind == IS_GRAPH || here->is_weight);
-      place below = {kind, here->depth + 1, is_weight};
+      bool is_main = kind == IS_GRAPH && here->parent == IS_MODEL;
+      place below = {kind, here->depth + 1, is_weight, is_main};
       VONK_TRY(walk_message(w, row->kind, field.bytes, &below));
     }
     at = rest.data;
@@ -294,46 +295,45 @@ static vonk_status visit_model(walk *w, kit_slice bytes, const place *here) {
   return note_metadata(w, bytes, n_metadata);
 }
 
-vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t nbytes,
-                                  kit_arena *arena, onnx_file_facts *out,
-                                  vonk_error *err) {
-  *out = (onnx_file_facts){.n_params = 0};
-  if (nbytes == 0) {
-    return vonk_kit_fail(err, VONK_MODEL, "'%s': is empty: download or export it again",
-                         path);
-  }
-  if (nbytes >= 8 && memcmp(bytes + 4, "ORTM", 4) == 0) {
-    out->is_ort_format = true;
-    out->n_params = out->weight_bytes = -1;
-    return VONK_OK;
-  }
-  const char *answer = vonk_onnx_what_else(bytes, nbytes < 4096 ? nbytes : 4096);
-  if (answer != NULL) {
-    return vonk_kit_fail(err, VONK_MODEL, "'%s': %s", path, answer);
-  }
+static vonk_status check_onnx(const kit_source *source, kit_slice file, kit_arena *arena,
+                              onnx_file_facts *out, vonk_error *err) {
   walk w = {
-      .path = path, .whole = {bytes, nbytes}, .arena = arena, .facts = out, .err = err};
-  w.folder.model_path = path;
-  const place top = {IS_NOTHING, 0, false};
+      .path = source->path, .whole = file, .arena = arena, .facts = out, .err = err};
+  w.folder.source = source;
+  const place top = {.parent = IS_NOTHING};
   vonk_status status = walk_message(&w, IS_MODEL, w.whole, &top);
   if (status == VONK_OK) {
     status = vonk_onnx_functions_check(&w);
+  }
+  if (status == VONK_OK) {
+    status = vonk_onnx_companions_list(&w.folder, arena, out, err);
   }
   vonk_onnx_folder_release(&w.folder);
   return status;
 }
 
-vonk_status vonk_onnx_file_check(const char *path, kit_arena *arena, onnx_file_facts *out,
+vonk_status vonk_onnx_file_check(const kit_source *source, kit_slice file,
+                                 kit_arena *arena, onnx_file_facts *out,
                                  vonk_error *err) {
-  kit_slice file;
-  VONK_TRY(vonk_kit_map(path, UINT64_MAX, "an .onnx or .ort file", &file, err));
-  vonk_status status =
-      file.size > INT_MAX
-          ? vonk_kit_fail(err, VONK_MODEL,
-                          "'%s': has %zu bytes: an ONNX file has less than 2 GiB: save "
-                          "the model with external data",
-                          path, file.size)
-          : vonk_onnx_bytes_check(path, file.data, file.size, arena, out, err);
-  vonk_kit_unmap(file);
-  return status;
+  const char *path = source->path;
+  *out = (onnx_file_facts){.n_params = 0};
+  if (file.size == 0) {
+    return vonk_kit_fail(err, VONK_MODEL, "'%s': is empty: download or export it again",
+                         path);
+  }
+  if (file.size > INT_MAX) {
+    return vonk_kit_fail(err, VONK_MODEL,
+                         "'%s': has %zu bytes: an ONNX file has less than 2 GiB: save "
+                         "the model with external data",
+                         path, file.size);
+  }
+  if (file.size >= 8 && memcmp(file.data + 4, "ORTM", 4) == 0) {
+    out->is_ort_format = true;
+    out->n_params = out->weight_bytes = -1;
+    return VONK_OK;
+  }
+  const char *answer =
+      vonk_onnx_what_else(file.data, file.size < 4096 ? file.size : 4096);
+  return answer != NULL ? vonk_kit_fail(err, VONK_MODEL, "'%s': %s", path, answer)
+                        : check_onnx(source, file, arena, out, err);
 }

@@ -12,18 +12,18 @@ typedef struct onnx_file_facts {
   int64_t weight_bytes;       /* of all initializers, those in external files included */
   const char *producer;       /* "pytorch 2.13.0"; NULL = unknown */
   const onnx_name *shapeless; /* inputs and outputs without a shape */
+  /* Of a model in memory: the files beside it that hold weights of its graph, by location,
+   * none twice. */
+  const onnx_companion *companions;
+  uint32_t n_companions;
   vonk_kv *metadata;
   uint32_t n_metadata;
 } onnx_file_facts;
 
-/* Maps the file at path and checks it: VONK_OK if it is worth showing to ONNX Runtime. */
-vonk_status vonk_onnx_file_check(const char *path, kit_arena *, onnx_file_facts *out,
-                                 vonk_error *err);
-
-/* The same for bytes in memory, of a model that would lie at path (for the fuzzer, too).
- */
-vonk_status vonk_onnx_bytes_check(const char *path, const uint8_t *bytes, size_t nbytes,
-                                  kit_arena *, onnx_file_facts *out, vonk_error *err);
+/* Checks a model's own file, whose bytes are given, and the files that it names: VONK_OK
+ * if it is worth showing to ONNX Runtime. */
+vonk_status vonk_onnx_file_check(const kit_source *, kit_slice file, kit_arena *,
+                                 onnx_file_facts *out, vonk_error *err);
 
 /* 0, 1 or 2 as vonk_plugin_v1.recognise says. */
 int32_t vonk_onnx_recognise(const char *path, const uint8_t *head, size_t n_head);
@@ -40,13 +40,22 @@ typedef struct onnx_external {
 
 /* What was found out about the files beside one model. Zero it to start. */
 typedef struct onnx_folder {
-  const char *model_path;
+  const kit_source *source;
   char *resolved[2]; /* the folder of the path, and the one that the file really is in */
   kit_slice checked; /* the location looked at last, in the model's bytes */
   uint64_t checked_size;
+  const vonk_file *checked_file; /* of a model in memory */
+  kit_slice noted;               /* the location noted last */
+  struct onnx_note *notes;       /* the last one first */
+  uint32_t n_notes;
 } onnx_folder;
 vonk_status vonk_onnx_external_check(onnx_folder *, const onnx_external *,
                                      vonk_error *err);
+/* Of a model in memory: what was just checked is to be given to ONNX Runtime with it. */
+vonk_status vonk_onnx_external_note(onnx_folder *, kit_arena *, vonk_error *err);
+/* All that was noted. */
+vonk_status vonk_onnx_companions_list(const onnx_folder *, kit_arena *,
+                                      onnx_file_facts *out, vonk_error *err);
 void vonk_onnx_folder_release(onnx_folder *);
 
 /* Says what a file that is no model is instead, by its first bytes; NULL if it may be

@@ -31,6 +31,7 @@ struct onnx_runtime {
   ort_memory_info *cpu;       /* describes the host's memory */
   const char *version, *path; /* of the library really loaded */
   bool has_cuda, has_rocm;    /* execution providers of this build */
+  bool takes_files;           /* in memory, beside a model in memory */
 };
 
 /* Loads ONNX Runtime if that has not been done. */
@@ -69,10 +70,19 @@ typedef struct onnx_name {
   const struct onnx_name *next;
 } onnx_name;
 
+/* A file in memory that the model's tensors say they are in. */
+typedef struct onnx_companion {
+  const char *location; /* as they say it */
+  kit_slice bytes;
+} onnx_companion;
+
 struct vonk_plugin_model {
   const onnx_runtime *runtime;
   kit_arena arena; /* all texts and tables below */
-  const char *path;
+  kit_source source;
+  const char *path; /* the source's */
+  const onnx_companion *companions;
+  uint32_t n_companions;
   bool is_ort_format;
   int graph_optimization; /* as ONNX Runtime counts */
   bool share_weights;
@@ -90,6 +100,9 @@ struct vonk_plugin_session {
 };
 
 vonk_status vonk_onnx_open_model(const char *path, const vonk_kv *options,
+                                 size_t n_options, vonk_plugin_model **out,
+                                 vonk_error *err);
+vonk_status vonk_onnx_open_files(const vonk_files *files, const vonk_kv *options,
                                  size_t n_options, vonk_plugin_model **out,
                                  vonk_error *err);
 vonk_status vonk_onnx_model_info(const vonk_plugin_model *, vonk_model_info *out,

@@ -32,6 +32,7 @@ typedef struct place {
   message_kind parent;
   unsigned depth;
   bool is_weight;
+  bool is_main; /* directly in the model's own graph */
 } place;
 
 /* A function that the file brings along. */

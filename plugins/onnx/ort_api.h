@@ -16,6 +16,9 @@
 #define VONK_ORT_API_VERSION 16
 #define VONK_ORT_OLDEST "1.16"
 #define VONK_ORT_ENTRY_COUNT 259
+/* That of the entries which may be missing (ONNX Runtime 1.18). */
+#define VONK_ORT_LATER_VERSION 18
+#define VONK_ORT_LATER "1.18"
 
 /* Opaque. All are released with the Release... entry of their name, which takes NULL. */
 typedef struct ort_status ort_status; /* NULL = success */
@@ -68,6 +71,9 @@ enum {
   X(3, ort_status *, CreateEnv, (int log_level, const char *log_id, ort_env **))        \
   X(7, ort_status *, CreateSession,                                                     \
     (const ort_env *, const char *path, const ort_session_options *, ort_session **))   \
+  X(8, ort_status *, CreateSessionFromArray,                                            \
+    (const ort_env *, const void *bytes, size_t nbytes, const ort_session_options *,    \
+     ort_session **))                                                                   \
   X(9, ort_status *, Run,                                                               \
     (ort_session *, const ort_run_options *, const char *const *input_names,            \
      const ort_value *const *inputs, size_t n_inputs, const char *const *output_names,  \
@@ -154,6 +160,12 @@ enum {
     (ort_rocm_options *, const char *const *keys, const char *const *values, size_t))   \
   X(258, void, ReleaseROCMProviderOptions, (ort_rocm_options *))
 
+/* The same for entries of VONK_ORT_LATER_VERSION, which are NULL in an older one. */
+#define VONK_ORT_LATER_ENTRIES(X)                                         \
+  X(279, ort_status *, AddExternalInitializersFromFilesInMemory,          \
+    (ort_session_options *, const char *const *names, char *const *bytes, \
+     const size_t *sizes, size_t n))
+
 typedef void (*ort_entry)(void);
 
 /* What OrtGetApiBase returns, the library's one exported function. get_api: NULL if the
@@ -166,6 +178,7 @@ typedef struct ort_api_base {
 typedef struct ort_api {
 #define VONK_ORT_FIELD(slot, type, name, parameters) type(*name) parameters;
   VONK_ORT_ENTRIES(VONK_ORT_FIELD)
+  VONK_ORT_LATER_ENTRIES(VONK_ORT_FIELD)
 #undef VONK_ORT_FIELD
 } ort_api;
 
@@ -175,10 +188,16 @@ typedef struct ort_api {
 VONK_ORT_ENTRIES(VONK_ORT_CHECK)
 #undef VONK_ORT_CHECK
 
-static inline void vonk_ort_api_take(const ort_entry *table, ort_api *out) {
+/* version: that of the table, at least VONK_ORT_API_VERSION. */
+static inline void vonk_ort_api_take(const ort_entry *table, uint32_t version,
+                                     ort_api *out) {
 #define VONK_ORT_TAKE(slot, type, name, parameters) \
   out->name = (type(*) parameters)table[slot];
   VONK_ORT_ENTRIES(VONK_ORT_TAKE)
+#undef VONK_ORT_TAKE
+#define VONK_ORT_TAKE(slot, type, name, parameters) \
+  out->name = version < VONK_ORT_LATER_VERSION ? NULL : (type(*) parameters)table[slot];
+  VONK_ORT_LATER_ENTRIES(VONK_ORT_TAKE)
 #undef VONK_ORT_TAKE
 }
 

@@ -73,6 +73,7 @@ vonk_status vonk_plugin_init_v1(const vonk_host *host, vonk_plugin_v1 *plugin,
       .release_session = vonk_onnx_release_session,
       .release_model = vonk_onnx_release_model,
       .shutdown = NULL,
+      .open_files = vonk_onnx_open_files,
   };
   return vonk_kit_init(host, &table, plugin, err);
 }

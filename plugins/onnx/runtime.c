@@ -44,13 +44,16 @@ static vonk_status take_api(void *library, onnx_runtime *runtime, vonk_error *er
   long major = strtol(runtime->version, &rest, 10);
   long minor = *rest == '.' ? strtol(rest + 1, NULL, 10) : 0;
   bool is_new = major > 1 || (major == 1 && minor >= VONK_ORT_API_VERSION);
-  const ort_entry *table = is_new ? base->get_api(VONK_ORT_API_VERSION) : NULL;
+  bool is_later = major > 1 || (major == 1 && minor >= VONK_ORT_LATER_VERSION);
+  const uint32_t asked = is_later ? VONK_ORT_LATER_VERSION : VONK_ORT_API_VERSION;
+  const ort_entry *table = is_new ? base->get_api(asked) : NULL;
   if (table == NULL) {
     return vonk_kit_fail(err, VONK_UNSUPPORTED,
                          "ONNX Runtime: '%s' is version %s: vonk needs %s or newer",
                          runtime->path, runtime->version, VONK_ORT_OLDEST);
   }
-  vonk_ort_api_take(table, &runtime->api);
+  vonk_ort_api_take(table, asked, &runtime->api);
+  runtime->takes_files = is_later;
   return VONK_OK;
 }
 

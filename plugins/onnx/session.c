@@ -139,6 +139,58 @@ static vonk_status set_options(const vonk_plugin_model *model, uint32_t threads,
   return vonk_onnx_check(runtime, status, err, "'%s'", model->path);
 }
 
+/* Gives ONNX Runtime the files that hold weights of a model in memory; it copies what it
+ * needs of them while it makes the session. */
+static vonk_status add_companions(const vonk_plugin_model *model,
+                                  ort_session_options *options, vonk_error *err) {
+  const size_t n = model->n_companions;
+  const char **names = vonk_kit_alloc(n * sizeof *names);
+  char **bytes = vonk_kit_alloc(n * sizeof *bytes);
+  size_t *sizes = vonk_kit_alloc(n * sizeof *sizes);
+  vonk_status status = VONK_OK;
+  if (names == NULL || bytes == NULL || sizes == NULL) {
+    status = vonk_kit_fail_nomem(err, 3 * n * sizeof *names);
+  }
+  for (size_t i = 0; status == VONK_OK && i < n; ++i) {
+    const onnx_companion *row = &model->companions[i];
+    names[i] = row->location;
+    bytes[i] = (char *)(uintptr_t)row->bytes.data; /* it writes nothing there */
+    sizes[i] = row->bytes.size;
+  }
+  if (status == VONK_OK) {
+    status = vonk_onnx_check(model->runtime,
+                             model->runtime->api.AddExternalInitializersFromFilesInMemory(
+                                 options, names, bytes, sizes, n),
+                             err, "'%s'", model->path);
+  }
+  vonk_kit_free((void *)names);
+  vonk_kit_free((void *)bytes);
+  vonk_kit_free(sizes);
+  return status;
+}
+
+/* Makes the OrtSession: of the file at the model's path, which takes less memory, or of
+ * bytes. */
+static vonk_status make_session(const vonk_plugin_model *model,
+                                ort_session_options *options, ort_session **out,
+                                vonk_error *err) {
+  const onnx_runtime *runtime = model->runtime;
+  kit_slice file;
+  if (model->source.files == NULL) {
+    return vonk_onnx_check(
+        runtime, runtime->api.CreateSession(runtime->env, model->path, options, out), err,
+        "'%s'", model->path);
+  }
+  VONK_TRY(vonk_kit_source_map(&model->source, UINT64_MAX, "a file", &file, err));
+  if (model->n_companions != 0) {
+    VONK_TRY(add_companions(model, options, err));
+  }
+  return vonk_onnx_check(runtime,
+                         runtime->api.CreateSessionFromArray(runtime->env, file.data,
+                                                             file.size, options, out),
+                         err, "'%s'", model->path);
+}
+
 /* Loads the file into an OrtSession. */
 static vonk_status load(const vonk_plugin_model *model, const device_kind *kind,
                         onnx_core *core, vonk_error *err) {
@@ -152,10 +204,7 @@ static vonk_status load(const vonk_plugin_model *model, const device_kind *kind,
         append_device(runtime, core->device, kind, options, &core->device_memory, err);
   }
   if (status == VONK_OK) {
-    status = vonk_onnx_check(
-        runtime,
-        runtime->api.CreateSession(runtime->env, model->path, options, &core->session),
-        err, "'%s'", model->path);
+    status = make_session(model, options, &core->session, err);
     if (status == VONK_INVALID || status == VONK_BACKEND) {
       status = VONK_MODEL;
       if (err != NULL) {

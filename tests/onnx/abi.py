@@ -7,6 +7,7 @@ dtype object holding bytes; f16 is float16, bf16 uint16 (its bits) with `bf16=Tr
 from __future__ import annotations
 
 import ctypes as c
+import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,15 @@ class Info(c.Structure):
                 ("format", c.c_char_p), ("producer", c.c_char_p), ("metadata", c.POINTER(Pair))]  # fmt: skip
 
 
+class File(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("data", c.c_void_p), ("nbytes", c.c_uint64)]
+
+
+class Files(c.Structure):
+    _fields_ = [("struct_size", c.c_uint32), ("n_files", c.c_uint32), ("path", c.c_char_p),
+                ("main", c.c_char_p), ("files", c.POINTER(File))]  # fmt: skip
+
+
 STOP = c.CFUNCTYPE(None, c.c_void_p)
 ALLOC = c.CFUNCTYPE(c.c_void_p, c.c_void_p, c.c_size_t, c.c_size_t)
 FREE = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)
@@ -85,6 +95,9 @@ RECOGNISE = c.CFUNCTYPE(c.c_int32, c.c_char_p, c.c_char_p, c.c_size_t)
 RUNTIME = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_char_p), c.POINTER(c.c_char_p), ERROR)
 DEVICES = c.CFUNCTYPE(c.c_int32, c.POINTER(Device), c.c_uint32, c.POINTER(c.c_uint32), ERROR)
 OPEN = c.CFUNCTYPE(c.c_int32, c.c_char_p, c.POINTER(Pair), c.c_size_t, c.POINTER(c.c_void_p), ERROR)
+OPEN_FILES = c.CFUNCTYPE(
+    c.c_int32, c.POINTER(Files), c.POINTER(Pair), c.c_size_t, c.POINTER(c.c_void_p), ERROR
+)  # fmt: skip
 INFO = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(Info), ERROR)
 DESCRIBE = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.c_int32, c.c_uint32, c.POINTER(Io), ERROR)
 SESSION = c.CFUNCTYPE(c.c_int32, c.c_void_p, Device, c.c_uint32, c.POINTER(c.c_void_p), ERROR)
@@ -99,14 +112,14 @@ class Table(c.Structure):
                 ("recognise", RECOGNISE), ("runtime", RUNTIME), ("devices", DEVICES),
                 ("open_model", OPEN), ("model_info", INFO), ("describe", DESCRIBE),
                 ("create_session", SESSION), ("run", RUN), ("release_session", DROP),
-                ("release_model", DROP), ("shutdown", c.c_void_p)]  # fmt: skip
+                ("release_model", DROP), ("shutdown", c.c_void_p), ("open_files", OPEN_FILES)]  # fmt: skip
 
 
 class PluginError(Exception):
     """A call's vonk_error."""
 
     def __init__(self, status: int, error: Error) -> None:
-        super().__init__(error.message.decode("utf-8"))
+        super().__init__(error.message.decode("utf-8").replace(NOWHERE + "/", "/"))
         self.status = status
         self.code = int(error.code)
         self.native_code = int(error.native_code)
@@ -115,6 +128,10 @@ class PluginError(Exception):
 def check(status: int, error: Error) -> None:
     if status != OK:
         raise PluginError(status, error)
+
+
+#: a folder that does not exist, below which a model in memory is said to lie
+NOWHERE = "/nowhere"
 
 
 class Cancel:
@@ -202,6 +219,49 @@ class Plugin:
     def open(self, path: Path | str, **options: str) -> Model:
         return Model(self, path, options)
 
+    def in_memory(self) -> MemoryPlugin:
+        """The same plug-in and host (a plug-in keeps the first one), given files in memory."""
+        other = MemoryPlugin.__new__(MemoryPlugin)
+        other.__dict__ = self.__dict__
+        return other
+
+
+class MemoryPlugin(Plugin):
+    """The same, but what is opened by a path is read by us, and given as files in memory.
+
+    They are said to lie where nothing is; in messages that is put right.
+    """
+
+    def open(self, path: Path | str, **options: str) -> Model:
+        path = Path(path)
+        return self.open_files(path, None if path.is_dir() else path.name, read_folder(path), **options)
+
+    def open_files(self, path: Path, main: str | None, files: dict[str, bytes], **options: str) -> Model:
+        """Opens files by name, of which `main` is the model's own; None: their folder is the model."""
+        return Model(self, path, options, Memory(path, main, files))
+
+
+def read_folder(path: Path) -> dict[str, bytes]:
+    """All regular files of a model's folder by name; a bundle has no links."""
+    folder = path if path.is_dir() else path.parent
+    files = [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+class Memory:
+    """vonk_files, whose table is gone after `use`; the bytes stay, at odd addresses."""
+
+    def __init__(self, path: Path, main: str | None, files: dict[str, bytes]) -> None:
+        names = sorted(files, key=os.fsencode)
+        self.bytes = [c.create_string_buffer(b"\0" + files[name], len(files[name]) + 1) for name in names]
+        rows = (File * max(len(names), 1))()
+        for row, name, data in zip(rows, names, self.bytes, strict=False):
+            row.name, row.nbytes = os.fsencode(name), len(data) - 1
+            row.data = c.addressof(data) + 1 if len(data) > 1 else None
+        self.files = Files(struct_size=c.sizeof(Files), n_files=len(names), files=rows,
+                           path=os.fsencode(NOWHERE + str(path)),
+                           main=None if main is None else os.fsencode(main))  # fmt: skip
+
 
 @dataclass
 class Description:
@@ -212,14 +272,21 @@ class Description:
 
 
 class Model:
-    def __init__(self, plugin: Plugin, path: Path | str, options: dict[str, str]) -> None:
+    def __init__(self, plugin: Plugin, path: Path | str, options: dict[str, str], memory: Memory | None = None) -> None:
         self.plugin, self.table = plugin, plugin.table
+        self.memory = memory
         self.handle = c.c_void_p()
         error = Error(struct_size=c.sizeof(Error))
         pairs = (Pair * len(options))(*[Pair(k.encode(), v.encode()) for k, v in options.items()])
         name = str(path).encode("utf-8", "surrogateescape")
         out = c.byref(self.handle)
-        check(self.table.open_model(name, pairs, len(options), out, c.byref(error)), error)
+        if memory is None:
+            check(self.table.open_model(name, pairs, len(options), out, c.byref(error)), error)
+        else:
+            files, memory.files = memory.files, Files()
+            check(self.table.open_files(c.byref(files), pairs, len(options), out, c.byref(error)), error)
+            c.memset(files.files, 0, c.sizeof(File) * files.n_files)  # borrowed for the call
+            c.memset(c.byref(files), 0, c.sizeof(files))
         self.info = Info(struct_size=c.sizeof(Info))
         check(self.table.model_info(self.handle, c.byref(self.info), c.byref(error)), error)
         self.inputs = [self._describe(0, i) for i in range(self.info.n_inputs)]

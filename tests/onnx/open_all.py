@@ -1,7 +1,8 @@
 """Opens every path of standard input with a plug-in, and prints one JSON line for each as it goes.
 
-`python open_all.py PLUGIN KEY=LIBRARY`: a process of its own, so that a crash is one line too few. A model that opens
-is also run on a few rows of zeros where its inputs allow that.
+`python open_all.py PLUGIN KEY=LIBRARY [memory]`: a process of its own, so that a crash is one line too few. "memory"
+gives the plug-in the files' bytes instead. A model that opens is also run on a few rows of zeros where its inputs allow
+that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from abi import BYTES, DTYPES, Plugin, PluginError
 def main() -> None:
     key, _, library = sys.argv[2].partition("=")
     plugin = Plugin(sys.argv[1], {key: library})
+    if sys.argv[3:] == ["memory"]:
+        plugin = plugin.in_memory()
     for line in sys.stdin:
         path = line.rstrip("\n")
         answer: dict[str, object] = {"path": path, "status": 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import os
 import subprocess
@@ -37,8 +38,14 @@ def find_library() -> Path:
 
 
 @pytest.fixture(scope="session")
-def plugin() -> abi.Plugin:
+def by_path() -> abi.Plugin:
     return abi.Plugin(find_plugin(), {"onnxruntime": str(find_library())})
+
+
+@pytest.fixture(scope="session", params=["path", "memory"])
+def plugin(request: pytest.FixtureRequest, by_path: abi.Plugin) -> abi.Plugin:
+    """The plug-in, which is given paths or files in memory."""
+    return by_path.in_memory() if request.param == "memory" else by_path
 
 
 def save(model: onnx.ModelProto, path: Path) -> Path:
@@ -252,7 +259,7 @@ def test_external_data_is_used(plugin: abi.Plugin, tmp_path: Path, shared: str) 
     assert model.info.n_params == 64 * 64 + 64 + 64 * 4 + 4
 
 
-def test_external_data_behind_links_of_one_cache_is_used(plugin: abi.Plugin, tmp_path: Path) -> None:
+def test_external_data_behind_links_of_one_cache_is_used(by_path: abi.Plugin, tmp_path: Path) -> None:
     """As in the Hugging Face cache: a snapshot's files are links into a folder of blobs."""
     built = models.mlp((16, 4))
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "1"
@@ -265,7 +272,7 @@ def test_external_data_behind_links_of_one_cache_is_used(plugin: abi.Plugin, tmp
     (snapshot / "m.onnx").symlink_to("../../blobs/aaaa")
     (snapshot / "m.onnx_data").symlink_to("../../blobs/bbbb")
     x = np.ones((2, 16), np.float32)
-    (found,) = plugin.open(snapshot / "m.onnx").session().run(x)
+    (found,) = by_path.open(snapshot / "m.onnx").session().run(x)
     (expected,) = reference(save(models.mlp((16, 4)), tmp_path / "plain.onnx"), x=x)
     assert same_bits(found, expected), (found, expected)
 
@@ -456,15 +463,21 @@ class Watch:
             return False
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["path", "memory"])
 def hostile(
+    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[list[make_hostile.Case], dict[str, Any], Watch]]:
     """The corpus, and what a process of its own answered to each file."""
     folder = tmp_path_factory.mktemp("hostile")
     cases = make_hostile.make_all(folder)
+    if request.param == "memory":  # where there are no links, pipes or folders
+        nothing = "no such file or directory"
+        absent = {"link out of the model's folder": nothing, "no regular file": nothing}
+        cases = [dataclasses.replace(case, expected=absent.get(case.expected, case.expected)) for case in cases]
     watch = Watch(make_hostile.outside_of(folder))
     command = [sys.executable, str(TOOLS / "open_all.py"), str(find_plugin()), f"onnxruntime={find_library()}"]
+    command += ["memory"] if request.param == "memory" else []
     paths = "".join(f"{case.path}\n" for case in cases)
     done = subprocess.run(command, input=paths, capture_output=True, text=True, timeout=300, check=False)
     answers = {}
@@ -501,7 +514,8 @@ def test_nothing_outside_the_models_folder_is_opened(
     assert watch.has_fired(), "the watch itself does not work here"
 
 
-def test_broken_bytes_never_crash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [[], ["memory"]], ids=["path", "memory"])
+def test_broken_bytes_never_crash(tmp_path: Path, how: list[str]) -> None:
     """Single bytes of good models changed, and models cut off at every length: opened, or one error each."""
     paths = []
     rng = np.random.default_rng(11)
@@ -515,7 +529,7 @@ def test_broken_bytes_never_crash(tmp_path: Path) -> None:
             path = tmp_path / f"{i}_{name}"
             path.write_bytes(bad)
             paths.append(str(path))
-    command = [sys.executable, str(TOOLS / "open_all.py"), str(find_plugin()), f"onnxruntime={find_library()}"]
+    command = [sys.executable, str(TOOLS / "open_all.py"), str(find_plugin()), f"onnxruntime={find_library()}", *how]
     done = subprocess.run(
         command, input="\n".join(paths) + "\n", capture_output=True, text=True, timeout=300, check=False
     )
