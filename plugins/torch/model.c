@@ -1,8 +1,8 @@
 /* Models: what a file holds, told before anything is run.
  *
- * The file is mapped and looked at by readers of our own; then the kind of file it is
- * opens it, which fills in what the file says of inputs and outputs (signature.c). The
- * mapping goes when the model is open: both kinds have what they need in memory.
+ * The file, mapped or in the host's memory, is looked at by readers of our own; then the
+ * kind of file it is opens it, which fills in what the file says of inputs and outputs
+ * (signature.c). Its bytes are not needed once the model is open: both kinds have copies.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static vonk_status set_option(vonk_plugin_model *model, const vonk_kv *option,
                        option->key);
 }
 
-/* Tells the kind of the mapped file, or what to do with it. */
+/* Tells the kind of the file, or what to do with it. */
 static vonk_status find_kind(vonk_plugin_model *model, vonk_error *err) {
   kit_slice file = model->file;
   torch_file_kind kind = vonk_torch_kind_of_head(file.data, file.size);
@@ -93,14 +93,15 @@ static vonk_status read_metadata(vonk_plugin_model *model, vonk_error *err) {
   return VONK_OK;
 }
 
-static vonk_status fill(vonk_plugin_model *model, const char *path,
+static vonk_status fill(vonk_plugin_model *model, const kit_source *source,
                         const vonk_kv *options, size_t n_options, vonk_error *err) {
+  const char *path = source->path;
   VONK_TRY(vonk_kit_new_text(&model->arena, path, strlen(path), &model->path, err));
   for (size_t i = 0; i < n_options; ++i) {
     VONK_TRY(set_option(model, &options[i], err));
   }
-  VONK_TRY(vonk_kit_map(path, INT64_MAX, "a TorchScript file or AOTInductor package",
-                        &model->file, err));
+  VONK_TRY(vonk_kit_source_map(
+      source, INT64_MAX, "a TorchScript file or AOTInductor package", &model->file, err));
   VONK_TRY(find_kind(model, err));
   model->info = (vonk_model_info){.struct_size = (uint32_t)sizeof model->info,
                                   .n_params = -1,
@@ -116,16 +117,16 @@ static vonk_status fill(vonk_plugin_model *model, const char *path,
   return status;
 }
 
-vonk_status vonk_torch_open_model(const char *path, const vonk_kv *options,
-                                  size_t n_options, vonk_plugin_model **out,
-                                  vonk_error *err) {
+static vonk_status open_source(kit_source source, const vonk_kv *options,
+                               size_t n_options, vonk_plugin_model **out,
+                               vonk_error *err) {
   vonk_plugin_model *model = vonk_kit_alloc(sizeof *model);
   if (model == NULL) {
     return vonk_kit_fail_nomem(err, sizeof *model);
   }
   *model = (vonk_plugin_model){0};
-  vonk_status status = fill(model, path, options, n_options, err);
-  vonk_kit_unmap(model->file);
+  vonk_status status = fill(model, &source, options, n_options, err);
+  vonk_kit_source_unmap(&source, model->file);
   model->file = (kit_slice){0};
   if (status != VONK_OK) {
     vonk_torch_release_model(model);
@@ -133,6 +134,18 @@ vonk_status vonk_torch_open_model(const char *path, const vonk_kv *options,
   }
   *out = model;
   return VONK_OK;
+}
+
+vonk_status vonk_torch_open_model(const char *path, const vonk_kv *options,
+                                  size_t n_options, vonk_plugin_model **out,
+                                  vonk_error *err) {
+  return open_source((kit_source){path, NULL}, options, n_options, out, err);
+}
+
+vonk_status vonk_torch_open_files(const vonk_files *files, const vonk_kv *options,
+                                  size_t n_options, vonk_plugin_model **out,
+                                  vonk_error *err) {
+  return open_source((kit_source){files->path, files}, options, n_options, out, err);
 }
 
 vonk_status vonk_torch_model_info(const vonk_plugin_model *model, vonk_model_info *out,

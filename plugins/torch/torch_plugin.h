@@ -95,9 +95,9 @@ typedef struct torch_call {
 /* A kind of file that runs. */
 typedef struct torch_kind {
   const char *format;
-  /* Looks at the mapped file; nothing of PyTorch is loaded yet. */
+  /* Looks at the file; nothing of PyTorch is loaded yet. */
   vonk_status (*check)(vonk_plugin_model *, vonk_error *err);
-  /* Opens what lies in the mapped file into model->inside, fills info, and the inputs as
+  /* Opens what lies in the file into model->inside, fills info, and the inputs as
    * far as the file says. */
   vonk_status (*open)(vonk_plugin_model *, vonk_error *err);
   vonk_status (*run)(const vonk_plugin_model *, torch_call *, vonk_error *err);
@@ -110,7 +110,7 @@ struct vonk_plugin_model {
   const torch_kind *kind;
   kit_arena arena; /* all texts and tables below */
   const char *path;
-  kit_slice file; /* mapped while the model is being opened, as are the archive's bytes */
+  kit_slice file; /* while the model is being opened, as are the archive's bytes */
   zip_archive archive;
   const kit_spec *wanted_inputs, *wanted_outputs; /* the options; NULL = not given */
   uint32_t n_wanted_inputs, n_wanted_outputs;
@@ -130,6 +130,9 @@ struct vonk_plugin_session {
 extern const vonk_kv vonk_torch_options[];
 int32_t vonk_torch_recognise(const char *path, const uint8_t *head, size_t n_head);
 vonk_status vonk_torch_open_model(const char *path, const vonk_kv *options,
+                                  size_t n_options, vonk_plugin_model **out,
+                                  vonk_error *err);
+vonk_status vonk_torch_open_files(const vonk_files *files, const vonk_kv *options,
                                   size_t n_options, vonk_plugin_model **out,
                                   vonk_error *err);
 vonk_status vonk_torch_model_info(const vonk_plugin_model *, vonk_model_info *out,

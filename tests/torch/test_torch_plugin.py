@@ -39,8 +39,14 @@ needs_torch = pytest.mark.skipif(LIBRARY is None, reason="this build was configu
 
 
 @pytest.fixture(scope="session")
-def plugin() -> abi.Plugin:
+def by_path() -> abi.Plugin:
     return abi.Plugin(PLUGIN, {"torch": str(LIBRARY)} if LIBRARY else {})
+
+
+@pytest.fixture(scope="session", params=["path", "memory"])
+def plugin(request: pytest.FixtureRequest, by_path: abi.Plugin) -> abi.Plugin:
+    """The plug-in, which is given paths or files in memory."""
+    return by_path.in_memory() if request.param == "memory" else by_path
 
 
 @pytest.fixture(scope="session")
