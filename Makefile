@@ -22,8 +22,10 @@ demo: ## score the 10,000 MNIST test digits with a trained network
 	@$(VENV)/python examples/mnist/demo.py
 
 train: ## train the examples' models again (their results are committed)
-	@tools/setup.sh mnist train
+	@EXTRAS=tensorflow,torch tools/setup.sh mnist train
 	@$(VENV)/python examples/mnist/train.py
+	@$(VENV)/python examples/mnist/train_keras.py
+	@$(VENV)/python examples/mnist/train_torch.py
 	@$(VENV)/python examples/iris/train.py
 
 test: ## all tests, with all frameworks and without: C tests, with sanitizers, tests of the installed wheel
