@@ -48,9 +48,22 @@ static PyObject *set_framework(PyObject *module, PyObject *args) {
   Py_RETURN_NONE;
 }
 
+/* (sureness, plug-in or None) */
+static PyObject *recognise(PyObject *module, PyObject *path) {
+  (void)module;
+  const char *bytes = PyBytes_AsString(path);
+  if (bytes == NULL) {
+    return NULL;
+  }
+  const char *plugin = NULL;
+  int32_t sureness = vonk_model_recognise(bytes, &plugin);
+  return Py_BuildValue("(iz)", (int)sureness, plugin);
+}
+
 static PyMethodDef functions[] = {
     {"open_model", vonk_py_open, METH_VARARGS, NULL},
     {"plugins", vonk_py_plugins, METH_NOARGS, NULL},
+    {"recognise", recognise, METH_O, NULL},
     {"source_from_stream", vonk_py_source_from_stream, METH_O, NULL},
     {"source_from_array", vonk_py_source_from_array, METH_VARARGS, NULL},
     {"source_from_columns", vonk_py_source_from_columns, METH_VARARGS, NULL},

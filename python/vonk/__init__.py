@@ -11,6 +11,8 @@ Rows come from pyarrow, polars, pandas, DuckDB, NumPy or anything else that spea
 predictions come back in the same kind. The data path is in C; none of these libraries is a dependency.
 """
 
+from typing import TYPE_CHECKING, Any
+
 try:
     from vonk._core import VERSION as _LIBRARY_VERSION
 except ImportError as error:
@@ -41,6 +43,9 @@ from vonk._stats import Stats
 from vonk._summary import Summary, Tensor
 from vonk._table import PredictionStream, Table
 
+if TYPE_CHECKING:
+    from vonk.packing import PackError, Report, pack
+
 __version__ = "0.1.0"
 if __version__ != _LIBRARY_VERSION:
     raise ImportError(f"vonk: this is {__version__}, but libvonk.so is {_LIBRARY_VERSION}: install the wheel again")
@@ -56,9 +61,11 @@ __all__ = [
     "Model",
     "ModelError",
     "OutOfMemoryError",
+    "PackError",
     "Plugin",
     "PluginError",
     "PredictionStream",
+    "Report",
     "Stats",
     "Summary",
     "Table",
@@ -68,8 +75,26 @@ __all__ = [
     "get_threads",
     "installation",
     "open",
+    "pack",
     "plugins",
     "set_log",
     "set_model_memory",
     "set_threads",
 ]
+
+#: Of packing, which needs NumPy and is imported when it is first asked for.
+_PACKING = ("PackError", "Report", "pack")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PACKING:
+        raise AttributeError(f"module 'vonk' has no attribute '{name}'")
+    from vonk import packing  # noqa: PLC0415 - on first use
+
+    for known in _PACKING:
+        globals()[known] = getattr(packing, known)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PACKING})

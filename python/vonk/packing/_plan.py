@@ -14,11 +14,24 @@ from typing import Any
 import numpy
 import numpy.typing
 
+from vonk._errors import Error
+
 Array = numpy.typing.NDArray[Any]
 
 
-class PackError(Exception):
-    """A model that cannot be packed. The message says what, why and what to do."""
+class PackError(Error, ValueError):
+    """A model that cannot be packed. The message says what, why and what to do.
+
+    The code, of the C interface, decides how ``vonk pack`` ends: ``VONK_INVALID`` what was asked for is wrong (exit
+    status 2), ``VONK_MODEL`` the source, ``VONK_IO`` a file cannot be read or written, ``VONK_BACKEND`` the predictions
+    differ from the original's.
+    """
+
+    def __init__(
+        self, message: str = "", code: str = "VONK_MODEL", row: int | None = None, native_code: int = 0
+    ) -> None:
+        super().__init__(message, code, row, native_code)
+        self.printed = ""  # the end of what the framework printed meanwhile
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,9 @@ class Conversion:
     samples
         Rows that suit the model (number of rows, generator -> inputs by name) where random ones may not: ids within a
         table, the words an encoder knows. None: random ones will do.
+    labels
+        The classes that the original itself knows, by output (scikit-learn's ``classes_``). What the user says with
+        ``--labels`` goes before.
     """
 
     format: str
@@ -118,3 +134,4 @@ class Conversion:
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     samples: Callable[[int, numpy.random.Generator], Mapping[str, Array]] | None = None
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
