@@ -115,6 +115,14 @@ bool vonk_file_same(const vonk_file_id *, const vonk_file_id *);
 vonk_status vonk_file_head(const char *path, uint8_t *out, size_t capacity,
                            size_t *n_read, vonk_error *err);
 
+/* A whole file, read-only. An empty one has data NULL. */
+typedef struct vonk_mapping {
+  const uint8_t *data;
+  size_t size;
+} vonk_mapping;
+vonk_status vonk_file_map(const char *path, vonk_mapping *out, vonk_error *err);
+void vonk_file_unmap(vonk_mapping *); /* which may be zero, and is afterwards */
+
 /* --- digests and clocks (sha256.c, clock.c) --- */
 
 typedef struct vonk_sha256 {

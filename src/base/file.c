@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,6 +109,38 @@ vonk_status vonk_file_head(const char *path, uint8_t *out, size_t capacity,
   vonk_status status = read_fully(file, path, out, capacity, n_read, err);
   close(file);
   return status;
+}
+
+vonk_status vonk_file_map(const char *path, vonk_mapping *out, vonk_error *err) {
+  int file;
+  struct stat info;
+  vonk_mapping mapping = {0};
+  VONK_TRY(open_regular(path, &file, err));
+  if (fstat(file, &info) != 0) {
+    int code = errno;
+    close(file);
+    return fail_errno(err, path, "cannot be looked at", code);
+  }
+  if (info.st_size > 0) {
+    mapping.size = (size_t)info.st_size;
+    void *data = mmap(NULL, mapping.size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (data == MAP_FAILED) {
+      int code = errno;
+      close(file);
+      return fail_errno(err, path, "cannot be mapped", code);
+    }
+    mapping.data = data;
+  }
+  close(file);
+  *out = mapping;
+  return VONK_OK;
+}
+
+void vonk_file_unmap(vonk_mapping *mapping) {
+  if (mapping->data != NULL) {
+    munmap((void *)(uintptr_t)mapping->data, mapping->size);
+  }
+  *mapping = (vonk_mapping){0};
 }
 
 vonk_status vonk_sha256_file(const char *path, char hex[65], vonk_error *err) {

@@ -21,6 +21,11 @@ struct vonk_model {
   uint64_t accounted_bytes;
 
   /* Written once while opening. */
+  vonk_bundle *bundle; /* NULL if it is none */
+  vonk_bundle_summary bundle_summary;
+  uint32_t *order; /* of a bundle: the plug-in's number of each of our inputs, then of
+                      each of our outputs; NULL where they are the same */
+  uint32_t n_all_outputs; /* of the plug-in, of which a bundle may have left out some */
   const vonk_plugin *plugin;
   vonk_plugin_model *opened;
   vonk_device device;
@@ -56,6 +61,19 @@ void vonk_open_request_clear(vonk_open_request *);
 /* VONK_MODEL if the file's content is not what the path's #sha256 pin says; reads the
  * whole file if there is a pin. */
 vonk_status vonk_open_request_check_pin(const vonk_open_request *, vonk_error *err);
+
+/* --- bundles (bundled.c) --- */
+
+/* Opens request->path as a bundle, with its plug-in: fills bundle, plugin and opened. */
+vonk_status vonk_bundled_open(vonk_model *, const vonk_open_request *, vonk_error *err);
+/* Makes what the plug-in says of its tensors, ios and io_table, what the manifest says,
+ * and checks that both agree. */
+vonk_status vonk_bundled_present(vonk_model *, vonk_model_info *, vonk_error *err);
+
+/* VONK_INVALID for an option that the plug-in does not take. */
+vonk_status vonk_model_check_options(const vonk_plugin *, const vonk_kv *options,
+                                     size_t n_options, vonk_error *err);
+vonk_status vonk_model_is_bundle(const char *path, bool *out, vonk_error *err);
 
 /* Opens the file with its plug-in and fills the model's "written once" part. On failure
  * nothing is left in it. */

@@ -8,11 +8,11 @@
 
 #include "model/internal.h"
 
-static vonk_status check_options(const vonk_plugin *plugin,
-                                 const vonk_open_request *request, vonk_error *err) {
-  for (size_t i = 0; i < request->n_options; i++) {
-    const char *key = request->options[i].key;
-    const char *value = request->options[i].value;
+vonk_status vonk_model_check_options(const vonk_plugin *plugin, const vonk_kv *options,
+                                     size_t n_options, vonk_error *err) {
+  for (size_t i = 0; i < n_options; i++) {
+    const char *key = options[i].key;
+    const char *value = options[i].value;
     vonk_text known = {.size = 0};
     bool found = false;
     vonk_text_add(&known, "plugin, device, threads_per_run");
@@ -78,7 +78,11 @@ static vonk_status summarize(vonk_model *model, const vonk_open_request *request
       .struct_size = (uint32_t)sizeof info, .n_params = -1, .weight_bytes = -1};
   vonk_model_summary *s = &model->summary;
   VONK_TRY(api->model_info(model->opened, &info, err));
+  model->n_all_outputs = info.n_outputs;
   VONK_TRY(describe_ios(model, &info, err));
+  if (model->bundle != NULL) {
+    VONK_TRY(vonk_bundled_present(model, &info, err));
+  }
   VONK_TRY(api->runtime(&s->runtime_version, &s->runtime_path, err));
   vonk_device_describe(model->device, model->device_name);
   s->struct_size = (uint32_t)sizeof *s;
@@ -99,18 +103,40 @@ static vonk_status summarize(vonk_model *model, const vonk_open_request *request
   return VONK_OK;
 }
 
-static vonk_status load(vonk_model *model, const vonk_open_request *request,
-                        vonk_error *err) {
+vonk_status vonk_model_is_bundle(const char *path, bool *out, vonk_error *err) {
+  enum { HEAD = 64 };
+  uint8_t head[HEAD];
+  vonk_file_id id;
+  size_t n_head = 0;
+  VONK_TRY(vonk_file_identify(path, &id, err));
+  if (!id.is_folder) {
+    VONK_TRY(vonk_file_head(path, head, HEAD, &n_head, err));
+  }
+  *out = vonk_bundle_recognise(path, id.is_folder ? NULL : head, n_head);
+  return VONK_OK;
+}
+
+static vonk_status open_raw(vonk_model *model, const vonk_open_request *request,
+                            vonk_error *err) {
   if (request->plugin != NULL) {
     VONK_TRY(vonk_plugin_find(request->plugin, &model->plugin, err));
   } else {
     VONK_TRY(vonk_plugin_for_model(request->path, &model->plugin, err));
   }
-  VONK_TRY(check_options(model->plugin, request, err));
+  VONK_TRY(
+      vonk_model_check_options(model->plugin, request->options, request->n_options, err));
   VONK_TRY(vonk_open_request_check_pin(request, err));
   vonk_process_mark_started();
-  VONK_TRY(model->plugin->api.open_model(request->path, request->options,
-                                         request->n_options, &model->opened, err));
+  return model->plugin->api.open_model(request->path, request->options,
+                                       request->n_options, &model->opened, err);
+}
+
+static vonk_status load(vonk_model *model, const vonk_open_request *request,
+                        vonk_error *err) {
+  bool is_bundle = false;
+  VONK_TRY(vonk_model_is_bundle(request->path, &is_bundle, err));
+  VONK_TRY(is_bundle ? vonk_bundled_open(model, request, err)
+                     : open_raw(model, request, err));
   VONK_TRY(check_unchanged(request, err));
   VONK_TRY(vonk_new_string(request->path, &model->path, err));
   model->device = request->device;
@@ -148,6 +174,8 @@ void vonk_model_unload(vonk_model *model) {
     api->release_model(model->opened);
   }
   pthread_mutex_destroy(&model->session_mutex);
+  vonk_bundle_release(model->bundle); /* after the model that reads from it */
+  vonk_delete(model->order);
   vonk_delete(model->io_table);
   vonk_delete(model->ios);
   vonk_delete(model->path);

@@ -21,6 +21,14 @@ vonk_status vonk_plugin_find(const char *name_or_path, const vonk_plugin **out,
 vonk_status vonk_plugin_for_model(const char *path, const vonk_plugin **out,
                                   vonk_error *err);
 
+/* The same, as vonk_model_recognise tells it: how surely, and by whom. */
+int32_t vonk_plugin_recognise(const char *path, const vonk_plugin **out);
+
+/* The first plug-in that says it opens this format ("savedmodel"). VONK_UNSUPPORTED as
+ * above. what names the one who wants it, for the message. */
+vonk_status vonk_plugin_for_format(const char *format, const char *what,
+                                   const vonk_plugin **out, vonk_error *err);
+
 /* Calls visit for every file that would be taken for a plug-in, and loads none: false
  * ends it. */
 vonk_status vonk_plugin_files(bool (*visit)(void *arg, const char *path), void *arg,

@@ -352,20 +352,12 @@ static vonk_status ask_all(recognition *r, vonk_error *err) {
   return status;
 }
 
-int32_t vonk_model_recognise(const char *path, const char **plugin) {
-  char *resolved;
-  if (path == NULL || vonk_path_resolve(path, &resolved, NULL) != VONK_OK) {
+int32_t vonk_plugin_recognise(const char *path, const vonk_plugin **out) {
+  recognition r = {.path = path};
+  if (ask_all(&r, NULL) != VONK_OK || r.best == NULL) {
     return 0;
   }
-  recognition r = {.path = resolved};
-  vonk_status status = ask_all(&r, NULL);
-  vonk_delete(resolved);
-  if (status != VONK_OK || r.best == NULL) {
-    return 0;
-  }
-  if (plugin != NULL) {
-    *plugin = r.best->api.name;
-  }
+  *out = r.best;
   return r.best_score;
 }
 
@@ -377,6 +369,46 @@ vonk_status vonk_plugin_for_model(const char *path, const vonk_plugin **out,
     return fail_unrecognised(&r, err);
   }
   *out = r.best;
+  return VONK_OK;
+}
+
+/* --- by format --- */
+
+typedef struct format_search {
+  const char *format;
+  const vonk_plugin *found;
+  recognition others; /* what there is, for the message */
+} format_search;
+
+static bool opens_format(void *arg, const finding *found) {
+  format_search *s = arg;
+  if (found->plugin == NULL) {
+    return true;
+  }
+  const char *const *formats = found->plugin->api.formats;
+  vonk_text *text = &s->others.formats;
+  for (size_t i = 0; formats[i] != NULL; i++) {
+    vonk_text_add(text, "%s%s", text->size == 0 ? "" : ", ", formats[i]);
+    if (strcmp(formats[i], s->format) == 0) {
+      s->found = found->plugin;
+      return false;
+    }
+  }
+  return true;
+}
+
+vonk_status vonk_plugin_for_format(const char *format, const char *what,
+                                   const vonk_plugin **out, vonk_error *err) {
+  format_search s = {.format = format};
+  VONK_TRY(for_each(opens_format, &s, err));
+  if (s.found == NULL) {
+    return vonk_fail(err, VONK_UNSUPPORTED,
+                     "%s: no plug-in opens format '%.80s'; installed: %s: install it, or "
+                     "name its folder in VONK_PLUGIN_PATH",
+                     what, format,
+                     s.others.formats.size == 0 ? "none" : s.others.formats.data);
+  }
+  *out = s.found;
   return VONK_OK;
 }
 

@@ -47,7 +47,7 @@ static vonk_status infer(runner *r, vonk_error *err) {
                   .host = vonk_host_get()};
   VONK_TRY(vonk_call_check_cancel(p, err));
   vonk_cancel_join(&cancel, p->cancel);
-  vonk_status status = p->api->run(r->session, &run, err);
+  vonk_status status = vonk_session_run(p->model, r->session, &run, err);
   vonk_cancel_leave(&cancel);
   if (status != VONK_OK) {
     VONK_TRY(vonk_call_check_cancel(p, err));
