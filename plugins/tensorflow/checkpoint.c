@@ -12,7 +12,8 @@ vonk_status vonk_tf_checkpoint_open(tf_opening *opening, vonk_error *err) {
   const char *slash = strrchr(path, '/');
   const char *name = slash == NULL ? path : slash + 1;
   VONK_TRY(vonk_tf_folder_take(opening, false, err));
-  VONK_TRY(vonk_kit_map(path, INT32_MAX, "a .meta file", &opening->file, err));
+  VONK_TRY(vonk_kit_source_map(&opening->model->source, INT32_MAX, "a .meta file",
+                               &opening->file, err));
   VONK_TRY(vonk_tf_meta_read(&opening->place, opening->file, &opening->meta, err));
   VONK_TRY(
       vonk_tf_graph_read(&opening->place, opening->meta.graph, &opening->graph, err));

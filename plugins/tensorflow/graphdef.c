@@ -12,8 +12,8 @@
 
 vonk_status vonk_tf_graphdef_open(tf_opening *opening, vonk_error *err) {
   VONK_TRY(vonk_tf_folder_take(opening, false, err));
-  VONK_TRY(
-      vonk_kit_map(opening->place.path, INT32_MAX, "a graph (.pb)", &opening->file, err));
+  VONK_TRY(vonk_kit_source_map(&opening->model->source, INT32_MAX, "a graph (.pb)",
+                               &opening->file, err));
   opening->meta = (tf_meta_file){.graph = opening->file};
   VONK_TRY(
       vonk_tf_graph_read(&opening->place, opening->meta.graph, &opening->graph, err));

@@ -2,7 +2,7 @@
  *
  *   sniff.c       what it is
  *   savedmodel.c, checkpoint.c, graphdef.c
- *                 map the file and read it (meta_file.c, graph_file.c); inputs and outputs
+ *                 read the file, mapped or in memory (meta_file.c, graph_file.c); inputs and outputs
  *                 by its signature (signature.c) or by the graph's own look (graphdef.c)
  *   reach.c       what a run would execute: is it all harmless, how many numbers
  *   files.c, origin.c
@@ -10,7 +10,8 @@
  *   import.c      the graph handed to TensorFlow
  *
  * Only the last step needs TensorFlow. The file is unmapped when the model is open: all
- * that is kept are names. Variables are loaded by the first session (session.c).
+ * that is kept are names. Variables are loaded by the first session (session.c), of a
+ * model in memory out of there (ram.c).
  */
 #include <fenv.h>
 #include <stdio.h>
@@ -74,15 +75,16 @@ static vonk_status fill(tf_opening *opening, const vonk_kv *options, size_t n_op
   model->info = (vonk_model_info){
       .struct_size = (uint32_t)sizeof model->info, .n_params = -1, .weight_bytes = -1};
   tf_open_kind open_kind = NULL;
-  VONK_TRY(vonk_tf_kind_find(opening->place.path, &open_kind, err));
+  VONK_TRY(vonk_tf_kind_find(&model->source, &open_kind, err));
   VONK_TRY(open_kind(opening, err));
   VONK_TRY(take_producer(opening, err));
   VONK_TRY(vonk_tf_runtime_get(&model->runtime, err));
   return vonk_tf_import(opening, err);
 }
 
-vonk_status vonk_tf_open_model(const char *path, const vonk_kv *options, size_t n_options,
-                               vonk_plugin_model **out, vonk_error *err) {
+static vonk_status open_source(kit_source source, const vonk_kv *options,
+                               size_t n_options, vonk_plugin_model **out,
+                               vonk_error *err) {
   vonk_plugin_model *model = vonk_kit_alloc(sizeof *model);
   if (model == NULL) {
     return vonk_kit_fail_nomem(err, sizeof *model);
@@ -90,16 +92,16 @@ vonk_status vonk_tf_open_model(const char *path, const vonk_kv *options, size_t 
   *model = (vonk_plugin_model){0};
   pthread_mutex_init(&model->lock, NULL);
   kit_arena tables = {0}; /* of the file's reader, not needed afterwards */
-  tf_opening opening = {.model = model, .place = {.path = path, .arena = &tables}};
-  vonk_status status =
-      vonk_kit_new_text(&model->arena, path, strlen(path), &model->path, err);
+  tf_opening opening = {.model = model, .place = {source.path, &tables}};
+  vonk_status status = vonk_kit_source_keep(&model->arena, source, &model->source, err);
   if (status == VONK_OK) {
+    model->path = model->source.path;
     fenv_t mode;
     fegetenv(&mode);
     status = fill(&opening, options, n_options, err);
     fesetenv(&mode);
   }
-  vonk_kit_unmap(opening.file);
+  vonk_kit_source_unmap(&source, opening.file);
   vonk_kit_arena_release(&tables);
   if (status != VONK_OK) {
     vonk_tf_release_model(model);
@@ -107,6 +109,17 @@ vonk_status vonk_tf_open_model(const char *path, const vonk_kv *options, size_t 
   }
   *out = model;
   return VONK_OK;
+}
+
+vonk_status vonk_tf_open_model(const char *path, const vonk_kv *options, size_t n_options,
+                               vonk_plugin_model **out, vonk_error *err) {
+  return open_source((kit_source){path, NULL}, options, n_options, out, err);
+}
+
+vonk_status vonk_tf_open_files(const vonk_files *files, const vonk_kv *options,
+                               size_t n_options, vonk_plugin_model **out,
+                               vonk_error *err) {
+  return open_source((kit_source){files->path, files}, options, n_options, out, err);
 }
 
 vonk_status vonk_tf_model_info(const vonk_plugin_model *model, vonk_model_info *out,

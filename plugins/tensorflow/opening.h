@@ -4,17 +4,17 @@
 
 #include "tf_plugin.h"
 
-/* A model while it is opened: the mapped file and what was found in it. */
+/* A model while it is opened: its file and what was found in it. */
 typedef struct tf_opening {
   vonk_plugin_model *model;
   tf_place place;
   const char *signature, *tags, *inputs, *outputs; /* options; NULL = not given */
-  kit_slice file;                                  /* mapped */
+  kit_slice file;                                  /* the graph's, mapped or in memory */
   tf_meta_file meta;
   tf_graph_file graph;
   bool has_signature;
   /* Absolute, without links: the folder of the path, and the one that the file really is
-   * in, which is another if the path is a link. */
+   * in, which is another if the path is a link. NULL if the model is in memory. */
   const char *folder, *real_folder;
 } tf_opening;
 
@@ -62,15 +62,35 @@ vonk_status vonk_tf_origins_check(tf_opening *, const tf_reach *, int purpose,
 
 /* Finds the model's folder: that of path, or path itself if it is one. */
 vonk_status vonk_tf_folder_take(tf_opening *, bool is_folder, vonk_error *err);
-/* The absolute path of a regular file in the model's folder, in the model's arena.
- * VONK_MODEL if name leads out of that folder, by itself or through links. */
+/* The path of a regular file in the model's folder, by which TensorFlow finds it, in the
+ * model's arena. VONK_MODEL if name leads out of that folder, by itself or through links.
+ */
 vonk_status vonk_tf_file_take(tf_opening *, const char *what, kit_slice name,
                               const char **out, vonk_error *err);
+/* The content of such a file; given back with vonk_kit_source_unmap. */
+vonk_status vonk_tf_file_map(tf_opening *, const char *what, const char *name,
+                             uint64_t most, const char *wanted, kit_slice *out,
+                             vonk_error *err);
 /* Whether name is there at all. */
 bool vonk_tf_file_exists(const tf_opening *, const char *name);
 /* Checks the files of variables: `prefix`.index and `prefix`.data-*, relative to the
- * folder. */
-vonk_status vonk_tf_variables_check(tf_opening *, const char *prefix, vonk_error *err);
+ * folder. *out is the prefix by which TensorFlow finds them. */
+vonk_status vonk_tf_variables_take(tf_opening *, const char *prefix, const char **out,
+                                   vonk_error *err);
+
+/* --- files of a model in memory (ram.c) ---------------------------------------------- */
+
+/* Chooses names. */
+vonk_status vonk_tf_ram_take(vonk_plugin_model *, vonk_error *err);
+/* The name by which TensorFlow will find one of the model's files. */
+vonk_status vonk_tf_ram_want(vonk_plugin_model *, const vonk_file *, const char **out,
+                             vonk_error *err);
+/* Around a session's start: makes all that is wanted findable, and takes it away. Nothing
+ * is done for a model that lies at a path. */
+vonk_status vonk_tf_ram_put(const vonk_plugin_model *, vonk_error *err);
+void vonk_tf_ram_drop(const vonk_plugin_model *);
+/* Replaces the names in a message. */
+void vonk_tf_ram_hide(const vonk_plugin_model *, vonk_error *err);
 
 /* --- loading what surrounds the graph (savedmodel.c) --------------------------------- */
 
@@ -85,7 +105,7 @@ vonk_status vonk_tf_checkpoint_open(tf_opening *, vonk_error *err);
 vonk_status vonk_tf_graphdef_open(tf_opening *, vonk_error *err);
 /* What the file is, by its beginning; an error if it is none of ours. */
 typedef vonk_status (*tf_open_kind)(tf_opening *, vonk_error *);
-vonk_status vonk_tf_kind_find(const char *path, tf_open_kind *out, vonk_error *err);
+vonk_status vonk_tf_kind_find(const kit_source *, tf_open_kind *out, vonk_error *err);
 
 /* --- signatures (signature.c) ------------------------------------------------------- */
 

@@ -53,6 +53,7 @@ vonk_status vonk_plugin_init_v1(const vonk_host *host, vonk_plugin_v1 *plugin,
       .release_session = vonk_tf_release_session,
       .release_model = vonk_tf_release_model,
       .shutdown = NULL,
+      .open_files = vonk_tf_open_files,
   };
   return vonk_kit_init(host, &table, plugin, err);
 }

@@ -209,17 +209,12 @@ static vonk_status take_restore(tf_opening *opening, const char *prefix,
   tf_reach reach;
   VONK_TRY(vonk_tf_reach(opening, node, 1, VONK_TF_FOR_RESTORE, &reach, err));
   VONK_TRY(vonk_tf_origins_check(opening, &reach, VONK_TF_FOR_RESTORE, err));
-  VONK_TRY(vonk_tf_variables_check(opening, prefix, err));
+  VONK_TRY(vonk_tf_variables_take(opening, prefix, &model->prefix, err));
   tf_port port;
   VONK_TRY(vonk_tf_port_take(opening, vonk_tf_input_node(*node), &port, err));
   VONK_TRY(vonk_tf_port_take(opening, opening->meta.filename_tensor, &model->prefix_port,
                              err));
   model->prefix_port.dtype = vonk_tf_dtype(TF_TYPE_STRING);
-  size_t size = strlen(opening->folder) + strlen(prefix) + 2;
-  char *path;
-  VONK_TRY(vonk_kit_new(&model->arena, size, 1, &path, err));
-  snprintf(path, size, "%s/%s", opening->folder, prefix);
-  model->prefix = path;
   model->restore_node = port.node;
   return VONK_OK;
 }
@@ -277,11 +272,8 @@ vonk_status vonk_tf_loading_take(tf_opening *opening, const char *prefix,
 vonk_status vonk_tf_savedmodel_open(tf_opening *opening, vonk_error *err) {
   bool is_folder = !vonk_kit_has_extension(opening->place.path, "saved_model.pb");
   VONK_TRY(vonk_tf_folder_take(opening, is_folder, err));
-  const char *file;
-  VONK_TRY(vonk_tf_file_take(opening, "its file",
-                             (kit_slice){(const uint8_t *)"saved_model.pb", 14}, &file,
-                             err));
-  VONK_TRY(vonk_kit_map(file, INT32_MAX, "a SavedModel's folder", &opening->file, err));
+  VONK_TRY(vonk_tf_file_map(opening, "its file", "saved_model.pb", INT32_MAX,
+                            "a SavedModel's folder", &opening->file, err));
   VONK_TRY(choose_graph(opening, err));
   VONK_TRY(
       vonk_tf_graph_read(&opening->place, opening->meta.graph, &opening->graph, err));

@@ -134,7 +134,14 @@ static vonk_status start(const vonk_plugin_model *model, uint32_t threads, tf_co
   tf_status *status = api->NewStatus();
   vonk_status code = new_session(model, threads, status, core, err);
   if (code == VONK_OK) {
-    code = load(model, core, status, err);
+    code = vonk_tf_ram_put(model, err);
+    if (code == VONK_OK) {
+      code = load(model, core, status, err);
+    }
+    vonk_tf_ram_drop(model);
+  }
+  if (code != VONK_OK) {
+    vonk_tf_ram_hide(model, err);
   }
   api->DeleteStatus(status);
   return code;

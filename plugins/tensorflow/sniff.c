@@ -191,6 +191,19 @@ int32_t vonk_tf_recognise(const char *path, const uint8_t *head, size_t n_head) 
 
 /* --- opening -------------------------------------------------------------------------- */
 
+static bool is_folder(const kit_source *source) {
+  struct stat facts;
+  return source->files != NULL
+             ? source->files->main == NULL
+             : stat(source->path, &facts) == 0 && S_ISDIR(facts.st_mode);
+}
+
+static bool holds(const kit_source *source, const char *name) {
+  const kit_slice text = {(const uint8_t *)name, strlen(name)};
+  return source->files != NULL ? vonk_kit_source_find(source, text) != NULL
+                               : has_file(source->path, name);
+}
+
 static vonk_status fail_keras(const char *path, const char *what, vonk_error *err) {
   const char *slash = strrchr(path, '/');
   const char *name = slash == NULL ? path : slash + 1;
@@ -202,15 +215,16 @@ static vonk_status fail_keras(const char *path, const char *what, vonk_error *er
                        path, what, name, n, name);
 }
 
-static vonk_status fail_folder(const char *path, vonk_error *err) {
-  if (has_file(path, "saved_model.pbtxt")) {
+static vonk_status fail_folder(const kit_source *source, vonk_error *err) {
+  const char *path = source->path;
+  if (holds(source, "saved_model.pbtxt")) {
     return vonk_kit_fail(
         err, VONK_UNSUPPORTED,
         "'%s': is a SavedModel in text form (saved_model.pbtxt): save it "
         "again in binary form",
         path);
   }
-  if (has_file(path, "checkpoint")) {
+  if (holds(source, "checkpoint")) {
     return vonk_kit_fail(
         err, VONK_UNSUPPORTED,
         "'%s': is a folder of checkpoints, which hold variables without "
@@ -266,24 +280,25 @@ static vonk_status fail_kind(const char *path, file_kind kind, const uint8_t *he
 }
 
 /* The first bytes of a regular file. */
-static vonk_status read_head(const char *path, uint8_t head[4096], size_t *out_n,
+static vonk_status read_head(const kit_source *source, uint8_t head[4096], size_t *out_n,
                              vonk_error *err) {
   kit_slice file;
-  VONK_TRY(vonk_kit_map(path, INT32_MAX, "a SavedModel's folder, a .meta or a .pb file",
-                        &file, err));
+  VONK_TRY(vonk_kit_source_map(
+      source, INT32_MAX, "a SavedModel's folder, a .meta or a .pb file", &file, err));
   *out_n = file.size < 4096 ? file.size : 4096;
   if (*out_n != 0) {
     memcpy(head, file.data, *out_n);
   }
-  vonk_kit_unmap(file);
+  vonk_kit_source_unmap(source, file);
   return VONK_OK;
 }
 
-vonk_status vonk_tf_kind_find(const char *path, tf_open_kind *out, vonk_error *err) {
-  struct stat facts;
-  if (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode)) {
-    if (!has_file(path, "saved_model.pb")) {
-      return fail_folder(path, err);
+vonk_status vonk_tf_kind_find(const kit_source *source, tf_open_kind *out,
+                              vonk_error *err) {
+  const char *path = source->path;
+  if (is_folder(source)) {
+    if (!holds(source, "saved_model.pb")) {
+      return fail_folder(source, err);
     }
     *out = vonk_tf_savedmodel_open;
     return VONK_OK;
@@ -291,7 +306,7 @@ vonk_status vonk_tf_kind_find(const char *path, tf_open_kind *out, vonk_error *e
   uint8_t head[4096];
   size_t n_head;
   bool is_sure;
-  VONK_TRY(read_head(path, head, &n_head, err));
+  VONK_TRY(read_head(source, head, &n_head, err));
   file_kind kind = find_kind(path, head, n_head, &is_sure);
   if (!is_sure || kind > KIND_GRAPH) {
     return fail_kind(path, kind, head, n_head, err);

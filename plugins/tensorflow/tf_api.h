@@ -19,6 +19,7 @@ typedef struct tf_operation tf_operation;
 typedef struct tf_session tf_session;
 typedef struct tf_session_options tf_session_options;
 typedef struct tf_tensor tf_tensor;
+typedef struct tf_writable_file tf_writable_file;
 
 /* TF_Buffer */
 typedef struct tf_buffer {
@@ -104,7 +105,12 @@ enum { TF_TYPE_STRING = 7, TF_TYPE_RESOURCE = 20, TF_TYPE_VARIANT = 21 };
   X(void, StringCopy, (tf_string *, const char *, size_t))                           \
   X(const char *, StringGetDataPointer, (const tf_string *))                         \
   X(size_t, StringGetSize, (const tf_string *))                                      \
-  X(void, StringDealloc, (tf_string *))
+  X(void, StringDealloc, (tf_string *))                                              \
+  X(void, NewWritableFile, (const char *, tf_writable_file **, tf_status *))         \
+  X(void, AppendWritableFile,                                                        \
+    (tf_writable_file *, const char *bytes, size_t nbytes, tf_status *))             \
+  X(void, CloseWritableFile, (tf_writable_file *, tf_status *))                      \
+  X(void, DeleteFile, (const char *, tf_status *))
 
 #define VONK_TF_MEMBER(result, name, parameters) result(*name) parameters;
 typedef struct tf_api {

@@ -73,6 +73,13 @@ typedef struct tf_asset {
   const char *path; /* absolute */
 } tf_asset;
 
+/* Of a model in memory: its files for TensorFlow (ram.c). */
+typedef struct tf_ram {
+  const char *folder; /* their folder's name there */
+  const char *home;   /* and what users call it */
+  const char **names; /* by the files' numbers; NULL: TensorFlow does not read that one */
+} tf_ram;
+
 /* One TF_Session with its variables, shared by the sessions of a model. */
 typedef struct tf_core {
   pid_t pid; /* of the process that started its threads */
@@ -82,7 +89,9 @@ typedef struct tf_core {
 struct vonk_plugin_model {
   const tf_runtime *runtime;
   kit_arena arena; /* all texts and tables below */
-  const char *path;
+  kit_source source;
+  const char *path; /* the source's */
+  tf_ram ram;
   vonk_model_info info;
   vonk_io *inputs, *outputs;
   tf_port *input_ports, *output_ports;
@@ -108,6 +117,9 @@ struct vonk_plugin_session {
 
 vonk_status vonk_tf_open_model(const char *path, const vonk_kv *options, size_t n_options,
                                vonk_plugin_model **out, vonk_error *err);
+vonk_status vonk_tf_open_files(const vonk_files *files, const vonk_kv *options,
+                               size_t n_options, vonk_plugin_model **out,
+                               vonk_error *err);
 vonk_status vonk_tf_model_info(const vonk_plugin_model *, vonk_model_info *out,
                                vonk_error *err);
 vonk_status vonk_tf_describe(const vonk_plugin_model *, int32_t is_output, uint32_t index,

@@ -242,9 +242,10 @@ class MemoryPlugin(Plugin):
 
 
 def read_folder(path: Path) -> dict[str, bytes]:
-    """All regular files of a model's folder by name; a bundle has no links."""
+    """All regular files of a model's folder by name; neither links nor what lies in "outside" are part of it."""
     folder = path if path.is_dir() else path.parent
-    files = [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()]
+    files = [Path(where) / name for where, _, names in os.walk(folder) for name in names]
+    files = [file for file in files if file.is_file() and not file.is_symlink() and "outside" not in file.parts]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 

@@ -1,7 +1,7 @@
 """Opens every path of standard input with the plug-in, makes a session, and prints one JSON line for each as it goes.
 
-`python open_all.py PLUGIN LIBRARY`: a process of its own, so that a crash is one line too few. A model that opens is
-also run on a few rows of zeros where its inputs allow that.
+`python open_all.py PLUGIN LIBRARY path|memory`: a process of its own, so that a crash is one line too few. A model that
+opens is also run on a few rows of zeros where its inputs allow that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from abi import BYTES, DTYPES, Plugin, PluginError
 
 def main() -> None:
     plugin = Plugin(sys.argv[1], {"tensorflow": sys.argv[2]})
+    if sys.argv[3] == "memory":
+        plugin = plugin.in_memory()
     for line in sys.stdin:
         path = line.rstrip("\n")
         answer: dict[str, object] = {"path": path, "status": 0}
