@@ -37,10 +37,9 @@ static vonk_status make_validity(const call *c, int64_t n_bad, uint8_t **out,
   return VONK_OK;
 }
 
-/* Takes over *values on success. Bools come as bytes. */
-static vonk_status make_values(const vonk_dtype_info *dtype, int64_t n,
-                               int64_t null_count, uint8_t **validity, uint8_t **values,
-                               struct ArrowArray *out, vonk_error *err) {
+vonk_status vonk_emit_values(const vonk_dtype_info *dtype, int64_t n, int64_t null_count,
+                             uint8_t **validity, uint8_t **values, struct ArrowArray *out,
+                             vonk_error *err) {
   if (dtype->kind == 'b') {
     uint8_t *bits = NULL;
     VONK_TRY(vonk_new(((size_t)n + 7) / 8, 1, &bits, err));
@@ -54,6 +53,20 @@ static vonk_status make_values(const vonk_dtype_info *dtype, int64_t n,
   *validity = NULL;
   *values = NULL;
   return VONK_OK;
+}
+
+/* The elements below all lists. Takes over *validity and *values on success. */
+static vonk_status make_elements(const output_plan *o, int64_t n, int64_t null_count,
+                                 uint8_t **validity, uint8_t **values,
+                                 struct ArrowArray *out, vonk_error *err) {
+  switch (o->as) {
+    case AS_LABEL:
+      return vonk_emit_labels(o, n, null_count, validity, values, out, err);
+    case AS_TOP: /* always in a list, which has the rows' validity */
+      return vonk_emit_entries(o, n, values, out, err);
+    default:
+      return vonk_emit_values(o->result_type, n, null_count, validity, values, out, err);
+  }
 }
 
 typedef struct placed_row {
@@ -70,16 +83,50 @@ typedef struct emission {
   uint8_t **validity; /* of the rows; *validity becomes NULL when an array takes it */
 } emission;
 
+static vonk_status refuse_size(const emission *e, vonk_error *err) {
+  return vonk_fail(err, VONK_INVALID,
+                   "output '%s': one batch yields more than 2^31 elements, which a "
+                   "list column cannot hold: give smaller batches",
+                   e->output->io->name);
+}
+
 /* --- dense --- */
 
 /* What lies under a NULL is zero, not another row's prediction. */
 static void clear_bad_rows(const call *c, const output_plan *o, uint8_t *values) {
-  size_t row_bytes = (size_t)o->row_elements * o->result_type->size;
+  size_t row_bytes = (size_t)o->row_elements * o->element_size;
   for (int64_t i = 0; c->state != NULL && row_bytes > 0 && i < c->n_rows; i++) {
     if (c->state[i] != ROW_GOOD) {
       memset(values + (size_t)i * row_bytes, 0, row_bytes);
     }
   }
+}
+
+/* Lists of one length, around all of *inner: fixed-size ones, but for the entries of topN,
+ * whose type does not tell how many there are. */
+static vonk_status wrap_dense(const emission *e, int32_t d, int64_t n_lists,
+                              struct ArrowArray *inner, struct ArrowArray *outer,
+                              vonk_error *err) {
+  int64_t null_count = d == 0 ? e->n_bad : 0;
+  uint8_t *mask = d == 0 ? *e->validity : NULL;
+  if (e->output->shape[d] >= 0) {
+    return vonk_array_fixed_list(n_lists, null_count, mask, inner, outer, err);
+  }
+  if (inner->length > INT32_MAX) {
+    return refuse_size(e, err);
+  }
+  int32_t *offsets = NULL;
+  int64_t length = n_lists == 0 ? 0 : inner->length / n_lists;
+  VONK_TRY(vonk_new((size_t)n_lists + 1, sizeof *offsets, &offsets, err));
+  for (int64_t i = 0; i <= n_lists; i++) {
+    offsets[i] = (int32_t)(i * length);
+  }
+  vonk_status status =
+      vonk_array_list(n_lists, null_count, mask, offsets, inner, outer, err);
+  if (status != VONK_OK) {
+    vonk_delete(offsets);
+  }
+  return status;
 }
 
 static vonk_status emit_dense(const emission *e, output_result *result,
@@ -89,17 +136,14 @@ static vonk_status emit_dense(const emission *e, output_result *result,
   uint8_t *none = NULL;
   bool is_scalar = o->rank == 0;
   clear_bad_rows(e->call, o, result->values);
-  VONK_TRY(make_values(o->result_type, e->call->n_rows * o->row_elements,
-                       is_scalar ? e->n_bad : 0, is_scalar ? e->validity : &none,
-                       &result->values, &inner, err));
+  VONK_TRY(make_elements(o, e->call->n_rows * o->row_elements, is_scalar ? e->n_bad : 0,
+                         is_scalar ? e->validity : &none, &result->values, &inner, err));
   for (int32_t d = o->rank - 1; d >= 0; d--) {
     int64_t n_lists = e->call->n_rows;
     for (int32_t k = 0; k < d; k++) {
       n_lists *= o->shape[k];
     }
-    vonk_status status =
-        vonk_array_fixed_list(n_lists, d == 0 ? e->n_bad : 0,
-                              d == 0 ? *e->validity : NULL, &inner, &outer, err);
+    vonk_status status = wrap_dense(e, d, n_lists, &inner, &outer, err);
     if (status != VONK_OK) {
       inner.release(&inner);
       return status;
@@ -151,11 +195,7 @@ static vonk_status count_lists(const emission *e, int32_t d, int64_t *out,
   for (int64_t i = 0; i < e->call->n_rows; i++) {
     n += lists_in_row(e, i, d);
     if (n > INT32_MAX) {
-      return vonk_fail(err, VONK_INVALID,
-                       "output '%s': one batch yields more than 2^31 elements, which a "
-                       "list column cannot hold: give "
-                       "smaller batches",
-                       e->output->io->name);
+      return refuse_size(e, err);
     }
   }
   *out = n;
@@ -164,7 +204,7 @@ static vonk_status count_lists(const emission *e, int32_t d, int64_t *out,
 
 static vonk_status lay_numbers(const emission *e, int64_t n_elements, uint8_t **values,
                                vonk_error *err) {
-  size_t size = e->output->result_type->size, at = 0;
+  size_t size = e->output->element_size, at = 0;
   VONK_TRY(vonk_new((size_t)n_elements, size, values, err));
   for (int64_t i = 0; i < e->call->n_rows; i++) {
     size_t nbytes = (size_t)lists_in_row(e, i, e->output->rank) * size;
@@ -240,7 +280,7 @@ static vonk_status emit_leaf(const emission *e, struct ArrowArray *out, vonk_err
   }
   vonk_status status = lay_numbers(e, n_elements, &values, err);
   if (status == VONK_OK) {
-    status = make_values(o->result_type, n_elements, null_count, mask, &values, out, err);
+    status = make_elements(o, n_elements, null_count, mask, &values, out, err);
   }
   vonk_delete(values);
   return status;

@@ -1,9 +1,13 @@
 /* The outputs as columns: which are wanted, under which names, of which types.
  *
- * A row of the model's output becomes a row of the column after two optional steps that
- * never move an element: `as='argmax'` replaces the last dimension by the index of its
- * largest value, squeeze drops dimensions of 1. */
+ * A row of the model's output becomes a row of the column after two optional steps: `as`
+ * takes its last dimension as classes, of which the largest remains ('argmax', 'label') or
+ * the N largest ('top5'), and squeeze drops dimensions of 1, which moves no element.
+ *
+ * Labels belong to an output of a bundle. Where one output alone has some, it is the one
+ * that `as` means: no output map need say so. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "predict/plan.h"
@@ -90,72 +94,189 @@ static vonk_status check_names(const vonk_predictor *p, vonk_error *err) {
   return VONK_OK;
 }
 
-static vonk_status plan_argmax(vonk_predictor *p, const char *as, vonk_error *err) {
-  if (strcmp(as, "argmax") != 0) {
-    return vonk_fail(
-        err, VONK_INVALID,
-        "as='%s': is not known: it can be 'argmax', or be left out for the tensor", as);
+/* --- classes --- */
+
+enum { MOST_ENTRIES = 1000 };
+
+/* "top5": 5; 0 if it is no such text. */
+static int64_t parse_top(const char *as) {
+  const char *digits = as + 3;
+  size_t n = strncmp(as, "top", 3) == 0 ? strspn(digits, "0123456789") : 0;
+  if (n == 0 || n > 4 || digits[n] != '\0' || digits[0] == '0') {
+    return 0;
   }
+  long top = strtol(digits, NULL, 10);
+  return top > MOST_ENTRIES ? 0 : (int64_t)top;
+}
+
+static vonk_status parse_as(const char *as, as_kind *kind, int64_t *top,
+                            vonk_error *err) {
+  if (as == NULL || as[0] == '\0') {
+    *kind = AS_TENSOR;
+    return VONK_OK;
+  }
+  *top = parse_top(as);
+  if (*top > 0) {
+    *kind = AS_TOP;
+  } else if (strcmp(as, "argmax") == 0) {
+    *kind = AS_LARGEST;
+  } else if (strcmp(as, "label") == 0) {
+    *kind = AS_LABEL;
+  } else {
+    return vonk_fail(err, VONK_INVALID,
+                     "as='%s': is not known: it can be 'argmax', 'label', 'top5' (or "
+                     "another number, up to 1000), or be left out for the tensor",
+                     as);
+  }
+  return VONK_OK;
+}
+
+static void find_labels(vonk_predictor *p) {
+  const vonk_manifest *manifest = vonk_model_manifest(p->model);
+  for (size_t i = 0; manifest != NULL && i < p->n_outputs; i++) {
+    const vonk_port *port = &manifest->outputs[p->outputs[i].index];
+    p->outputs[i].labels = port->n_labels == 0 ? NULL : port->labels;
+    p->outputs[i].n_labels = port->n_labels;
+  }
+}
+
+/* The only output that has labels comes first and alone; nothing if it is not one. */
+static void choose_labelled(vonk_predictor *p) {
+  size_t found = 0, n = 0;
+  for (size_t i = 0; i < p->n_outputs; i++) {
+    if (p->outputs[i].labels != NULL) {
+      found = i;
+      n++;
+    }
+  }
+  if (n == 1) {
+    output_plan labelled = p->outputs[found];
+    p->outputs[found] = p->outputs[0];
+    p->outputs[0] = labelled;
+    p->n_outputs = 1;
+  }
+}
+
+static vonk_status refuse_labels(const vonk_predictor *p, const output_plan *o,
+                                 vonk_error *err) {
+  bool is_bundle = vonk_model_manifest(p->model) != NULL;
+  return vonk_fail(err, VONK_INVALID,
+                   "as='label': output '%s' has no labels, for the %s: %s, or use "
+                   "as='argmax' for the number of the class",
+                   o->io->name, is_bundle ? "bundle has none" : "model is no bundle",
+                   "pack it with --labels FILE");
+}
+
+static vonk_status check_classes(const vonk_predictor *p, const output_plan *o,
+                                 const char *as, vonk_error *err) {
+  int64_t n = o->tensor_rank < 1 ? 0 : o->tensor_shape[o->tensor_rank - 1];
+  if (n == 0 || o->tensor_type->kind == 's') {
+    vonk_text type = {.size = 0};
+    vonk_plan_describe(o->io->dtype, o->tensor_rank, o->tensor_shape, &type);
+    return vonk_fail(err, VONK_INVALID,
+                     "as='%s': a row of output '%s' is %s: it needs numbers along a last "
+                     "dimension",
+                     as, o->io->name, type.data);
+  }
+  if (o->as == AS_LABEL && o->labels == NULL) {
+    return refuse_labels(p, o, err);
+  }
+  if (o->labels != NULL && n > (int64_t)o->n_labels) {
+    return vonk_fail(err, VONK_MODEL,
+                     "as='%s': output '%s' has %" PRId64
+                     " classes where the bundle has %" PRIu32
+                     " labels: pack it with a label for every class",
+                     as, o->io->name, n, o->n_labels);
+  }
+  return VONK_OK;
+}
+
+static vonk_status plan_classes(vonk_predictor *p, const char *as, as_kind kind,
+                                int64_t top, vonk_error *err) {
+  output_plan *o = &p->outputs[0];
   if (p->n_outputs != 1) {
     vonk_text outputs = {.size = 0};
     list_outputs(p, &outputs);
     return vonk_fail(
         err, VONK_INVALID,
-        "as='argmax': the model has %zu outputs, %s: choose one in the output map",
+        "as='%s': the model has %zu outputs, %s: choose one in the output map", as,
         p->n_outputs, outputs.data);
   }
-  output_plan *o = &p->outputs[0];
-  if (o->tensor_rank < 1 || o->tensor_type->kind == 's' ||
-      o->tensor_shape[o->tensor_rank - 1] == 0) {
-    vonk_text type = {.size = 0};
-    vonk_plan_describe(o->io->dtype, o->tensor_rank, o->tensor_shape, &type);
-    return vonk_fail(err, VONK_INVALID,
-                     "as='argmax': a row of output '%s' is %s: argmax needs numbers "
-                     "along a last dimension",
-                     o->io->name, type.data);
+  o->as = kind;
+  o->top = top;
+  if (kind == AS_LARGEST) {
+    o->labels = NULL; /* are not asked for */
   }
-  o->argmax = true;
-  return VONK_OK;
+  return check_classes(p, o, as, err);
 }
+
+/* --- types and shapes --- */
 
 static const vonk_dtype_info *result_dtype(const vonk_predictor *p,
                                            const output_plan *o) {
-  if (o->argmax) {
+  if (o->as == AS_LARGEST || o->as == AS_LABEL) {
     return vonk_dtype_find(VONK_I64);
   }
   vonk_dtype dtype = o->tensor_type->dtype;
-  if (dtype == VONK_BF16 || (dtype == VONK_F16 && p->half_as_float)) {
+  bool half_as_float = p->half_as_float || o->as == AS_TOP;
+  if (dtype == VONK_BF16 || (dtype == VONK_F16 && half_as_float)) {
     return vonk_dtype_find(VONK_F32);
   }
   return o->tensor_type;
 }
 
+int32_t vonk_plan_result_dims(const output_plan *o) {
+  bool is_dropped = o->as == AS_LARGEST || o->as == AS_LABEL;
+  return is_dropped ? o->tensor_rank - 1 : o->tensor_rank;
+}
+
+static bool is_list_of_entries(const output_plan *o, int32_t d) {
+  return o->as == AS_TOP && d == o->tensor_rank - 1;
+}
+
+bool vonk_plan_keeps_dim(const vonk_predictor *p, const output_plan *o, int32_t d) {
+  return !p->squeeze || o->tensor_shape[d] != 1 || is_list_of_entries(o, d);
+}
+
+int64_t vonk_plan_result_dim(const output_plan *o, int32_t d, int64_t tensor_dim) {
+  return is_list_of_entries(o, d) && tensor_dim > o->top ? o->top : tensor_dim;
+}
+
 static void plan_shape(const vonk_predictor *p, output_plan *o) {
-  int32_t rank = o->argmax ? o->tensor_rank - 1 : o->tensor_rank;
   o->rank = 0;
   o->row_elements = 1;
-  for (int32_t d = 0; d < rank; d++) {
-    int64_t dim = o->tensor_shape[d];
+  for (int32_t d = 0; d < vonk_plan_result_dims(o); d++) {
+    int64_t dim = vonk_plan_result_dim(o, d, o->tensor_shape[d]);
     if (dim < 0) {
       o->row_elements = -1;
     } else if (o->row_elements >= 0) {
       o->row_elements *= dim;
     }
-    if (!(p->squeeze && dim == 1)) {
-      o->shape[o->rank++] = dim;
+    if (vonk_plan_keeps_dim(p, o, d)) {
+      o->shape[o->rank++] = is_list_of_entries(o, d) ? -1 : dim;
     }
   }
   bool is_text = o->result_type->kind == 's';
+  o->element_size = o->as == AS_TOP ? sizeof(class_entry) : o->result_type->size;
   o->is_dense = !is_text && o->row_elements >= 0;
-  o->is_direct = o->is_dense && !o->argmax && o->result_type == o->tensor_type;
+  o->is_direct = o->is_dense && o->as == AS_TENSOR && o->result_type == o->tensor_type;
 }
 
 vonk_status vonk_plan_outputs(vonk_predictor *p, const vonk_bind_options *options,
                               vonk_error *err) {
+  as_kind kind = AS_TENSOR;
+  int64_t top = 0;
+  VONK_TRY(parse_as(options->as, &kind, &top, err));
+  if (kind != AS_TENSOR) {
+    find_labels(p);
+  }
+  if (kind != AS_TENSOR && options->n_outputs == 0) {
+    choose_labelled(p);
+  }
   VONK_TRY(select_outputs(p, options, err));
   VONK_TRY(check_names(p, err));
-  if (options->as != NULL && options->as[0] != '\0') {
-    VONK_TRY(plan_argmax(p, options->as, err));
+  if (kind != AS_TENSOR) {
+    VONK_TRY(plan_classes(p, options->as, kind, top, err));
   }
   for (size_t i = 0; i < p->n_outputs; i++) {
     p->outputs[i].result_type = result_dtype(p, &p->outputs[i]);
@@ -166,12 +287,20 @@ vonk_status vonk_plan_outputs(vonk_predictor *p, const vonk_bind_options *option
 
 /* --- the schema --- */
 
+static vonk_status element_schema(const output_plan *o, const char *name,
+                                  struct ArrowSchema *out, vonk_error *err) {
+  if (o->as == AS_TOP) {
+    return vonk_classes_schema(o, name, out, err);
+  }
+  vonk_dtype dtype = o->as == AS_LABEL ? VONK_BYTES : o->result_type->dtype;
+  return vonk_schema_value(name, dtype, out, err);
+}
+
 /* Wraps the element's type in one list per dimension, innermost first. */
 static vonk_status output_schema(const output_plan *o, struct ArrowSchema *out,
                                  vonk_error *err) {
   struct ArrowSchema inner = {0}, outer = {0};
-  VONK_TRY(vonk_schema_value(o->rank == 0 ? o->name : "item", o->result_type->dtype,
-                             &inner, err));
+  VONK_TRY(element_schema(o, o->rank == 0 ? o->name : "item", &inner, err));
   for (int32_t d = o->rank - 1; d >= 0; d--) {
     vonk_status status =
         vonk_schema_list(d == 0 ? o->name : "item", o->shape[d], &inner, &outer, err);

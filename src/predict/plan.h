@@ -34,6 +34,15 @@ typedef struct source {
   bool has_views;        /* a list view: rows may lie anywhere */
 } source;
 
+/* One step of preprocessing, with its numbers in the input's dtype. */
+typedef struct step_plan {
+  vonk_step_kind kind;
+  int32_t axis;  /* counted with the rows as 0 */
+  size_t n;      /* 1, or the size of that dimension */
+  size_t period; /* numbers in a and b: the n of them, repeated */
+  void *a, *b;
+} step_plan;
+
 typedef struct input_plan {
   const vonk_io *io;
   const vonk_dtype_info *dtype;
@@ -42,22 +51,41 @@ typedef struct input_plan {
   int32_t rank;                 /* of one row: the model's less the batch */
   int64_t shape[VONK_MAX_RANK]; /* of one row; -1 = free */
   int64_t row_elements;         /* -1 if a dimension is free */
-  bool may_borrow;              /* one source whose elements are the tensor's */
+  bool may_borrow;  /* one source whose elements are the tensor's, and no step */
+  step_plan *steps; /* of preprocessing, in order */
+  size_t n_steps;
 } input_plan;
+
+/* What a row's last dimension becomes. */
+typedef enum { AS_TENSOR, AS_LARGEST, AS_LABEL, AS_TOP } as_kind;
+
+/* One of the N largest, as results hold it until it becomes a struct of columns. */
+typedef struct class_entry {
+  int64_t index;
+  union {
+    uint64_t key;     /* while they are looked for */
+    uint8_t score[8]; /* an element of result_type */
+  } u;
+} class_entry;
 
 typedef struct output_plan {
   uint32_t index; /* in the model's order */
   const vonk_io *io;
   char *name;                         /* of the result's column */
   const vonk_dtype_info *tensor_type; /* what the model yields */
-  const vonk_dtype_info *result_type; /* what the column holds */
-  int32_t tensor_rank;                /* of one row */
+  const vonk_dtype_info *result_type; /* what results hold: AS_LARGEST and AS_LABEL the
+                                         index, AS_TOP the score beside it */
+  size_t element_size; /* of a result's element, in bytes: AS_TOP that of class_entry */
+  int32_t tensor_rank; /* of one row */
   int64_t tensor_shape[VONK_MAX_RANK];
   int64_t tensor_elements; /* of one row; -1 if a dimension is free */
-  int32_t rank;            /* of one row of the result: after argmax and squeeze */
-  int64_t shape[VONK_MAX_RANK];
+  as_kind as;
+  int64_t top;               /* AS_TOP: entries at most */
+  const char *const *labels; /* of the last dimension; NULL = none. The model's */
+  uint32_t n_labels;
+  int32_t rank;                 /* of one row of the result: after `as` and squeeze */
+  int64_t shape[VONK_MAX_RANK]; /* -1: a list, for AS_TOP even if all have one length */
   int64_t row_elements;
-  bool argmax;
   bool is_dense;  /* every row has the same number of elements, so rows have their place
                      beforehand */
   bool is_direct; /* dense, and the model's bytes are the column's: the framework writes
@@ -134,9 +162,17 @@ int64_t vonk_plan_row_bytes(const vonk_predictor *, const int64_t *free_dims);
 vonk_status vonk_plan_match(vonk_predictor *, const vonk_bind_options *, vonk_error *err);
 /* fit.c: dtypes and shapes of those columns against the inputs. */
 vonk_status vonk_plan_fit(vonk_predictor *, vonk_error *err);
+/* steps.c: the inputs' preprocessing, after shapes are known; and its end. */
+vonk_status vonk_plan_steps(vonk_predictor *, vonk_error *err);
+void vonk_steps_clear(input_plan *);
 /* outputs.c: wanted outputs, their names, types and places. */
 vonk_status vonk_plan_outputs(vonk_predictor *, const vonk_bind_options *,
                               vonk_error *err);
+/* outputs.c: dimensions of the tensor's row that are dimensions of the result's, before
+ * squeeze; whether squeeze leaves dimension d; and how long it becomes. */
+int32_t vonk_plan_result_dims(const output_plan *);
+bool vonk_plan_keeps_dim(const vonk_predictor *, const output_plan *, int32_t d);
+int64_t vonk_plan_result_dim(const output_plan *, int32_t d, int64_t tensor_dim);
 /* outputs.c */
 vonk_status vonk_plan_schema(const vonk_predictor *, struct ArrowSchema *out,
                              vonk_error *err);
@@ -251,6 +287,8 @@ vonk_status vonk_call_bad_row(call *, int64_t row, int state, const vonk_error *
  * gathering. */
 vonk_status vonk_tensors_fill(const call *, const micro_batch *, workspace *,
                               vonk_error *err);
+/* steps.c: preprocesses the input's tensor, which is the workspace's. */
+void vonk_steps_apply(const input_plan *, const vonk_tensor *);
 /* results.c: says where the framework is to write. */
 vonk_status vonk_results_prepare(const call *, const micro_batch *, workspace *,
                                  vonk_error *err);
@@ -267,6 +305,34 @@ vonk_status vonk_run_cut(call *, int64_t index, vonk_plugin_session *, workspace
 
 /* emit.c: the result as an Arrow struct array. */
 vonk_status vonk_emit(call *, struct ArrowArray *out, vonk_error *err);
+/* emit.c: n elements as an array. Takes over *values and *validity on success. Bools come
+ * as bytes. */
+vonk_status vonk_emit_values(const vonk_dtype_info *, int64_t n, int64_t null_count,
+                             uint8_t **validity, uint8_t **values, struct ArrowArray *out,
+                             vonk_error *err);
+
+/* --- classes --- */
+
+/* classes.c: the index of the largest in each of n_groups times `length` elements of the
+ * tensor, */
+vonk_status vonk_classes_largest(const output_plan *, const uint8_t *values,
+                                 int64_t n_groups, int64_t length, int64_t *target,
+                                 vonk_error *err);
+/* the largest ones, min(top, length) of them, the largest first; */
+vonk_status vonk_classes_top(const output_plan *, const uint8_t *values, int64_t n_groups,
+                             int64_t length, class_entry *target, vonk_error *err);
+/* and whether there is a label for every class of the tensor. */
+vonk_status vonk_classes_check(const output_plan *, const vonk_tensor *, vonk_error *err);
+/* emit_classes.c: n results as an array: AS_LABEL the texts, AS_TOP the structs. Take over
+ * *values (and *validity) on success. */
+vonk_status vonk_emit_labels(const output_plan *, int64_t n, int64_t null_count,
+                             uint8_t **validity, uint8_t **values, struct ArrowArray *out,
+                             vonk_error *err);
+vonk_status vonk_emit_entries(const output_plan *, int64_t n, uint8_t **values,
+                              struct ArrowArray *out, vonk_error *err);
+/* emit_classes.c: the type of AS_TOP's structs. */
+vonk_status vonk_classes_schema(const output_plan *, const char *name,
+                                struct ArrowSchema *out, vonk_error *err);
 
 /* workspace.c */
 vonk_status vonk_workspace_acquire(const vonk_predictor *, workspace **out,

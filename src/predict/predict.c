@@ -80,7 +80,7 @@ static vonk_status allocate_results(call *c, workspace *ws, vonk_error *err) {
     size_t nbytes = 0;
     if (o->is_dense) {
       VONK_TRY(vonk_size_mul((size_t)c->n_rows, (size_t)o->row_elements, &nbytes, err));
-      VONK_TRY(vonk_size_mul(nbytes, o->result_type->size, &nbytes, err));
+      VONK_TRY(vonk_size_mul(nbytes, o->element_size, &nbytes, err));
       VONK_TRY(vonk_new_aligned(nbytes, 64, &c->outputs[i].values, err));
     }
   }

@@ -79,6 +79,7 @@ static vonk_status bind(vonk_predictor *p, const struct ArrowSchema *columns,
   VONK_TRY(vonk_plan_signature(p, err));
   VONK_TRY(vonk_plan_match(p, options, err));
   VONK_TRY(vonk_plan_fit(p, err));
+  VONK_TRY(vonk_plan_steps(p, err));
   VONK_TRY(vonk_plan_outputs(p, options, err));
   vonk_plan_batch(p, options->batch_rows, options->batch_bytes);
   return VONK_OK;
@@ -125,6 +126,7 @@ static void release_input(input_plan *input) {
     vonk_delete(input->sources[s].name);
   }
   vonk_delete(input->sources);
+  vonk_steps_clear(input);
 }
 
 static void release_workspaces(vonk_predictor *p) {

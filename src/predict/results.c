@@ -3,11 +3,10 @@
  * Three ways, by how much is known before the run:
  *   direct  the column holds the model's own bytes and every row has its place: the
  * framework writes there dense   every row has its place, but the bytes change (bool,
- * bfloat16, argmax) or the rows are scattered: through the workspace's buffer, or the
+ * bfloat16, classes) or the rows are scattered: through the workspace's buffer, or the
  * framework's own tensor, and from there row by row pieces  lists of free length, and
  * text: kept as they come, put together at the end (emit.c) */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "predict/plan.h"
@@ -102,60 +101,6 @@ static vonk_status check_tensor(const output_plan *o, const micro_batch *mb,
                    wanted.data);
 }
 
-/* --- argmax --- */
-
-/* As NumPy: the first largest one, and a NaN is larger than any number. */
-#define DEFINE_ARGMAX(NAME, TYPE, IS_NAN)         \
-  static int64_t NAME(const TYPE *x, int64_t n) { \
-    int64_t best = 0;                             \
-    for (int64_t i = 0; i < n; i++) {             \
-      if (IS_NAN(x[i])) {                         \
-        return i;                                 \
-      }                                           \
-      best = x[i] > x[best] ? i : best;           \
-    }                                             \
-    return best;                                  \
-  }
-#define NEVER(x) false
-DEFINE_ARGMAX(argmax_f32, float, isnan)
-DEFINE_ARGMAX(argmax_f64, double, isnan)
-DEFINE_ARGMAX(argmax_i64, int64_t, NEVER)
-DEFINE_ARGMAX(argmax_u64, uint64_t, NEVER)
-
-/* The widest type of a kind compares as the narrow ones do. */
-static vonk_status argmax_rows(const output_plan *o, const uint8_t *values,
-                               int64_t n_groups, int64_t length, int64_t *target,
-                               vonk_error *err) {
-  const vonk_dtype_info *from = o->tensor_type;
-  vonk_dtype wide = from->kind == 'f'   ? VONK_F64
-                    : from->kind == 'i' ? VONK_I64
-                                        : VONK_U64;
-  if (length == 0) {
-    return vonk_fail(
-        err, VONK_MODEL,
-        "output '%s': has no element along its last dimension: argmax needs one",
-        o->io->name);
-  }
-  if (from->dtype == VONK_F32 && ((uintptr_t)values % sizeof(float)) == 0) {
-    for (int64_t g = 0; g < n_groups; g++) {
-      target[g] = argmax_f32((const float *)(const void *)values + g * length, length);
-    }
-    return VONK_OK;
-  }
-  uint64_t *wide_values = NULL; /* 8 bytes an element, whatever the type */
-  VONK_TRY(vonk_new((size_t)length, sizeof *wide_values, &wide_values, err));
-  for (int64_t g = 0; g < n_groups; g++) {
-    vonk_dtype_convert(from->dtype, values + (size_t)(g * length) * from->size, wide,
-                       wide_values, (size_t)length);
-    const void *x = wide_values;
-    target[g] = wide == VONK_F64   ? argmax_f64(x, length)
-                : wide == VONK_I64 ? argmax_i64(x, length)
-                                   : argmax_u64(x, length);
-  }
-  vonk_delete(wide_values);
-  return VONK_OK;
-}
-
 /* --- taking over --- */
 
 /* n rows of the tensor as result elements. */
@@ -165,9 +110,15 @@ static vonk_status transform(const output_plan *o, const vonk_tensor *t,
   if (n_rows == 0 || row_elements == 0) {
     return VONK_OK;
   }
-  if (o->argmax) {
-    return argmax_rows(o, values, n_rows * row_elements, t->shape[o->tensor_rank],
-                       (int64_t *)(void *)target, err);
+  int64_t length = t->shape[o->tensor_rank];
+  if (o->as == AS_TOP) {
+    int64_t entries = length < o->top ? length : o->top;
+    return vonk_classes_top(o, values, n_rows * row_elements / entries, length,
+                            (class_entry *)(void *)target, err);
+  }
+  if (o->as != AS_TENSOR) {
+    return vonk_classes_largest(o, values, n_rows * row_elements, length,
+                                (int64_t *)(void *)target, err);
   }
   vonk_dtype_convert(o->tensor_type->dtype, values, o->result_type->dtype, target,
                      (size_t)(n_rows * row_elements));
@@ -177,7 +128,7 @@ static vonk_status transform(const output_plan *o, const vonk_tensor *t,
 static vonk_status take_dense(const call *c, const micro_batch *mb, const output_plan *o,
                               output_result *result, const vonk_tensor *t,
                               vonk_error *err) {
-  size_t row_bytes = (size_t)o->row_elements * o->result_type->size;
+  size_t row_bytes = (size_t)o->row_elements * o->element_size;
   if (o->is_direct && t->data == result->values + (size_t)mb->first * row_bytes &&
       mb->rows_out == NULL) {
     return VONK_OK; /* it is there already */
@@ -224,14 +175,15 @@ static vonk_status copy_text(const vonk_tensor *t, size_t n, piece *x, vonk_erro
 
 static vonk_status fill_piece(const call *c, const micro_batch *mb, const output_plan *o,
                               const vonk_tensor *t, piece *x, vonk_error *err) {
-  int32_t rank = o->argmax ? o->tensor_rank - 1 : o->tensor_rank, kept = 0;
+  int32_t kept = 0;
   x->first = mb->first;
   x->n = mb->n;
   x->row_elements = 1;
-  for (int32_t d = 0; d < rank; d++) {
-    x->row_elements *= t->shape[d + 1];
-    if (!(c->predictor->squeeze && o->tensor_shape[d] == 1)) {
-      x->shape[kept++] = t->shape[d + 1];
+  for (int32_t d = 0; d < vonk_plan_result_dims(o); d++) {
+    int64_t dim = vonk_plan_result_dim(o, d, t->shape[d + 1]);
+    x->row_elements *= dim;
+    if (vonk_plan_keeps_dim(c->predictor, o, d)) {
+      x->shape[kept++] = dim;
     }
   }
   if (mb->rows_out != NULL) {
@@ -243,7 +195,7 @@ static vonk_status fill_piece(const call *c, const micro_batch *mb, const output
   if (o->result_type->kind == 's') {
     return copy_text(t, n, x, err);
   }
-  VONK_TRY(vonk_new(n, o->result_type->size, &x->values, err));
+  VONK_TRY(vonk_new(n, o->element_size, &x->values, err));
   return transform(o, t, t->data, mb->n, x->row_elements, x->values, err);
 }
 
@@ -260,7 +212,7 @@ static vonk_status take_piece(call *c, const micro_batch *mb, const output_plan 
   count(&c->predictor->counters->bytes_copied,
         o->result_type->kind == 's'
             ? t->nbytes
-            : (uint64_t)(mb->n * x->row_elements) * o->result_type->size);
+            : (uint64_t)(mb->n * x->row_elements) * o->element_size);
   pthread_mutex_lock(&c->mutex);
   x->next = result->pieces;
   result->pieces = x;
@@ -276,6 +228,9 @@ vonk_status vonk_results_take(call *c, const micro_batch *mb, workspace *ws,
     const output_plan *o = &p->outputs[i];
     const vonk_tensor *t = &ws->outputs[o->index];
     status = check_tensor(o, mb, t, err);
+    if (status == VONK_OK && o->labels != NULL) {
+      status = vonk_classes_check(o, t, err);
+    }
     if (status == VONK_OK) {
       status = o->is_dense ? take_dense(c, mb, o, &c->outputs[i], t, err)
                            : take_piece(c, mb, o, &c->outputs[i], t, err);

@@ -2,8 +2,8 @@
  *
  * Where the rows lie densely in the column and the dtype is the tensor's, the tensor
  * borrows the column's memory: not one value is copied. Otherwise the elements are
- * gathered, and converted on the way, into the workspace's buffer. Every byte that is
- * gathered is counted. */
+ * gathered, and converted on the way, into the workspace's buffer, where the steps of
+ * preprocessing find them. Every byte that is gathered is counted. */
 #include <string.h>
 
 #include "predict/plan.h"
@@ -293,6 +293,7 @@ vonk_status vonk_tensors_fill(const call *c, const micro_batch *mb, workspace *w
       VONK_TRY(gather_text(c, mb, i, row_elements, ws, err));
     } else {
       VONK_TRY(gather_numbers(c, mb, i, row_elements, ws, err));
+      vonk_steps_apply(plan, t);
     }
     count(&p->counters->bytes_in,
           plan->dtype->dtype == VONK_BYTES && t->offsets != NULL && mb->n > 0

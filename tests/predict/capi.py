@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import functools
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -67,7 +68,20 @@ class ArrowBlock(c.Structure):
     _fields_ = [("bytes", c.c_uint8 * 128)]
 
 
+class BundleSummary(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32), ("n_provenance", c.c_uint32), ("n_steps", c.c_uint32), ("n_labels", c.c_uint32),
+        ("name", c.c_char_p), ("description", c.c_char_p), ("licence", c.c_char_p),
+        ("provenance", c.POINTER(KeyValue)), ("steps", c.POINTER(c.c_char_p)), ("labels", c.POINTER(c.c_char_p)),
+        ("labels_output", c.c_uint32), ("reserved", c.c_int32),
+        ("selftest_rows", c.c_int64), ("selftest_tolerance", c.c_double),
+    ]  # fmt: skip
+
+
 class VonkError(Exception):
+    #: of a self-test that failed
+    difference = math.nan
+
     def __init__(self, error: Error) -> None:
         self.code = _lib().vonk_status_name(error.code).decode()
         self.row = error.row
@@ -82,6 +96,9 @@ def _lib() -> Any:
     lib.vonk_status_name.restype = c.c_char_p
     lib.vonk_model_open.argtypes = [c.c_char_p, c.POINTER(KeyValue), c.c_size_t, c.POINTER(pointer), c.POINTER(Error)]
     lib.vonk_model_close.argtypes = [pointer]
+    lib.vonk_model_selftest.argtypes = [pointer, c.POINTER(c.c_double), c.POINTER(Error)]
+    lib.vonk_model_bundle.argtypes = [pointer]
+    lib.vonk_model_bundle.restype = c.POINTER(BundleSummary)
     lib.vonk_predictor_create.argtypes = [
         pointer, pointer, c.POINTER(BindOptions), c.POINTER(pointer), c.POINTER(Error),
     ]  # fmt: skip
@@ -129,6 +146,22 @@ class Model:
         error = Error()
         pairs, n = _pairs(options)
         _check(_lib().vonk_model_open(str(path).encode(), pairs, n, c.byref(self.pointer), c.byref(error)), error)
+
+    def selftest(self) -> float:
+        """The largest difference; a failure has it, too."""
+        difference, error = c.c_double(math.nan), Error()
+        status = _lib().vonk_model_selftest(self.pointer, c.byref(difference), c.byref(error))
+        try:
+            _check(status, error)
+        except VonkError as failed:
+            failed.difference = difference.value
+            raise
+        return difference.value
+
+    def bundle(self) -> tuple[int, float]:
+        """Rows and tolerance of its self-test."""
+        summary = _lib().vonk_model_bundle(self.pointer).contents
+        return summary.selftest_rows, summary.selftest_tolerance
 
     def __del__(self) -> None:
         if self.pointer:

@@ -442,9 +442,10 @@ CASES: dict[str, Case] = {
         "output 'y': would become column 'error', which on_error='report' adds: map it to another name, y=NAME",
     ),
     "as: unknown": (
-        lambda f: bind(f.mlp(), X, as_="top5"),
+        lambda f: bind(f.mlp(), X, as_="best"),
         "INVALID",
-        "as='top5': is not known: it can be 'argmax', or be left out for the tensor",
+        "as='best': is not known: it can be 'argmax', 'label', 'top5' (or another number, up to 1000), or be left out "
+        "for the tensor",
     ),
     "as: argmax of several outputs": (
         lambda f: bind(f.pair(), AB, as_="argmax"),
@@ -454,12 +455,12 @@ CASES: dict[str, Case] = {
     "as: argmax of single numbers": (
         lambda f: bind(f.gather(), {"index": pa.int64()}, as_="argmax"),
         "INVALID",
-        "as='argmax': a row of output 'y' is float32: argmax needs numbers along a last dimension",
+        "as='argmax': a row of output 'y' is float32: it needs numbers along a last dimension",
     ),
     "as: argmax of text": (
         lambda f: bind(f.same("string", 3), {"x": pa.list_(pa.string())}, as_="argmax"),
         "INVALID",
-        "as='argmax': a row of output 'y' is string[3]: argmax needs numbers along a last dimension",
+        "as='argmax': a row of output 'y' is string[3]: it needs numbers along a last dimension",
     ),
     "options: nulls": (
         lambda f: bind(f.mlp(), X, nulls=7),
