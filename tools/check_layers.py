@@ -24,7 +24,7 @@ SYSTEM = set(
     "inttypes.h libgen.h limits.h link.h locale.h math.h poll.h pthread.h sched.h setjmp.h signal.h spawn.h stdalign.h "
     "stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h stdnoreturn.h string.h strings.h termios.h "
     "threads.h time.h elf.h uchar.h unistd.h wchar.h wctype.h cstddef cstdint cstdlib cstring new stdexcept "
-    "exception string vector memory xmmintrin.h pmmintrin.h immintrin.h".split()
+    "exception string vector memory xmmintrin.h pmmintrin.h immintrin.h cpuid.h".split()
 )
 SYSTEM_PREFIXES = ("sys/", "linux/")
 

@@ -133,6 +133,9 @@ typedef struct vonk_sha256 {
 void vonk_sha256_start(vonk_sha256 *);
 void vonk_sha256_update(vonk_sha256 *, const void *bytes, size_t nbytes);
 void vonk_sha256_finish(vonk_sha256 *, char hex[65]);
+/* For tests: takes the way that works on every processor, or the fastest one again.
+ * Returns whether the fast one is in use now. */
+bool vonk_sha256_choose(bool portable);
 vonk_status vonk_sha256_file(const char *path, char hex[65], vonk_error *err);
 /* The same; of a folder: the digest of what `sha256sum` prints for the files below it,
  * named within the folder and sorted by the bytes of their names. */

@@ -325,41 +325,27 @@ static vonk_status read_entries(archive *a, vonk_error *err) {
 
 /* --- no two files of one name -------------------------------------------------------- */
 
-static char lower(char c) { return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c); }
-
-static int compare_folded(const char *a, size_t n_a, const char *b, size_t n_b) {
-  for (size_t i = 0; i < n_a && i < n_b; i++) {
-    int difference = (uint8_t)lower(a[i]) - (uint8_t)lower(b[i]);
-    if (difference != 0) {
-      return difference;
-    }
-  }
-  return n_a < n_b ? -1 : n_a > n_b;
-}
-
-static int by_folded_name(const void *a, const void *b) {
+static int by_name(const void *a, const void *b) {
   const entry *x = a, *y = b;
-  return compare_folded(x->name, x->n_name, y->name, y->n_name);
+  size_t n = x->n_name < y->n_name ? x->n_name : y->n_name;
+  int order = memcmp(x->name, y->name, n);
+  return order != 0 ? order : x->n_name < y->n_name ? -1 : x->n_name > y->n_name;
 }
 
-/* Where letters have no case, on the disks of some systems, two names are one file: which
- * of the two would be there is nothing to guess. Nor can a file be a folder as well. */
+/* Which of two would be read is nothing to guess. Nor can a file be a folder as well.
+ * (Names that differ in the case of letters are two files, as they are on disk here.) */
 static vonk_status check_names(archive *a, vonk_error *err) {
   size_t n = (size_t)a->n_entries;
-  qsort(a->entries, n, sizeof *a->entries, by_folded_name);
+  qsort(a->entries, n, sizeof *a->entries, by_name);
   for (size_t i = 0; i < n; i++) {
     const entry *e = &a->entries[i];
-    if (i > 0 && by_folded_name(e - 1, e) == 0) {
-      bool is_same = memcmp(e[-1].name, e->name, e->n_name) == 0;
-      return fail_entry(
-          a, e,
-          is_same ? "is there twice" : "is there twice, but for the case of letters",
-          err);
+    if (i > 0 && by_name(e - 1, e) == 0) {
+      return fail_entry(a, e, "is there twice", err);
     }
     for (size_t k = 1; k < e->n_name; k++) {
       entry folder = {.name = e->name, .n_name = k};
       if (e->name[k] == '/' &&
-          bsearch(&folder, a->entries, n, sizeof folder, by_folded_name) != NULL) {
+          bsearch(&folder, a->entries, n, sizeof folder, by_name) != NULL) {
         return fail_entry(a, e, "lies in a folder that is a file", err);
       }
     }

@@ -88,6 +88,62 @@ static void test_digest_of_a_million(void **state) {
                       "bf718b6f653bebc184e1479f1935b8da974d701b893afcf49e701f3e2f9f9c5a");
 }
 
+static int portably(void **state) {
+  (void)state;
+  return vonk_sha256_choose(true);
+}
+static int fast_again(void **state) {
+  (void)state;
+  (void)vonk_sha256_choose(false);
+  return 0;
+}
+
+/* Every length around the borders of blocks, at every alignment. */
+static void test_both_ways_give_one_digest(void **state) {
+  (void)state;
+  enum { MOST = 260 };
+  uint8_t bytes[MOST + 16];
+  uint32_t random = 1;
+  for (size_t i = 0; i < sizeof(bytes); i++) {
+    random = random * 1664525 + 1013904223;
+    bytes[i] = (uint8_t)(random >> 24);
+  }
+  for (size_t n = 0; n <= MOST; n++) {
+    char hex[2][65];
+    for (int way = 0; way < 2; way++) {
+      vonk_sha256 digest;
+      (void)vonk_sha256_choose(way == 0);
+      vonk_sha256_start(&digest);
+      vonk_sha256_update(&digest, bytes + n % 16, n);
+      vonk_sha256_finish(&digest, hex[way]);
+    }
+    assert_string_equal(hex[0], hex[1]);
+  }
+  if (!vonk_sha256_choose(false)) {
+    print_message("this processor has no instructions for SHA-256\n");
+  }
+}
+
+static void test_map_is_the_whole_file(void **state) {
+  (void)state;
+  vonk_mapping map = {0};
+  char *path = name_in_folder("mapped");
+  write_file(path, "0123456789", 10);
+  assert_int_equal(vonk_file_map(path, &map, NULL), VONK_OK);
+  assert_int_equal(map.size, 10);
+  assert_memory_equal(map.data, "0123456789", 10);
+  vonk_file_unmap(&map);
+  assert_null(map.data);
+  vonk_file_unmap(&map); /* once more is fine */
+  write_file(path, "", 0);
+  assert_int_equal(vonk_file_map(path, &map, NULL), VONK_OK);
+  assert_null(map.data);
+  assert_int_equal(map.size, 0);
+  vonk_error err = VONK_ERROR_INIT;
+  assert_int_equal(vonk_file_map("/", &map, &err), VONK_IO);
+  assert_non_null(strstr(err.message, "is a folder"));
+}
+
 static void test_head_reads_what_there_is(void **state) {
   (void)state;
   uint8_t head[8];
@@ -200,6 +256,10 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_published_digests),
       cmocka_unit_test(test_digest_of_a_million),
+      cmocka_unit_test_setup_teardown(test_published_digests, portably, fast_again),
+      cmocka_unit_test_setup_teardown(test_digest_of_a_million, portably, fast_again),
+      cmocka_unit_test(test_both_ways_give_one_digest),
+      cmocka_unit_test(test_map_is_the_whole_file),
       cmocka_unit_test(test_head_reads_what_there_is),
       cmocka_unit_test(test_identity_tells_changes),
       cmocka_unit_test(test_errors_name_the_file),
