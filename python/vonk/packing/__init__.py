@@ -154,11 +154,12 @@ class _Job:
         inputs = list(conversion.inputs)
         _spec.check_names("inputs", [port.name for port in inputs])
         _spec.check_names("outputs", [port.name for port in outputs])
-        labelled = _manifest.read_labels(labels, outputs)
+        known = {renames.get(name, name): texts for name, texts in conversion.labels.items()}
+        labelled = _manifest.read_labels(known or None if labels is None else labels, outputs)
         original = _samples.Original(conversion, inputs, outputs, _steps.read(preprocess, inputs))
         say("asking the original for its predictions")
         rows = _samples.make(original, _one_input(self.request.samples, inputs))
-        tolerance = self._tolerance or _default_tolerance([*inputs, *outputs])
+        tolerance = self._tolerance or conversion.tolerance or _default_tolerance([*inputs, *outputs])
         selftest, files = _manifest.selftest(rows[0], inputs, outputs, tolerance)
         say("writing the bundle")
         files = {**files, **{label.file: label.content() for label in labelled}}

@@ -122,6 +122,9 @@ class Conversion:
     labels
         The classes that the original itself knows, by output (scikit-learn's ``classes_``). What the user says with
         ``--labels`` goes before.
+    tolerance
+        What rounding alone may cost where the original computes in double precision and the model does not; None: the
+        frame's own default.
     """
 
     format: str
@@ -135,3 +138,4 @@ class Conversion:
     notes: Sequence[str] = ()
     samples: Callable[[int, numpy.random.Generator], Mapping[str, Array]] | None = None
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tolerance: float | None = None
