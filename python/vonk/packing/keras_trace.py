@@ -1,0 +1,194 @@
+"""A Keras model as one traced function: to a SavedModel, to ONNX, and the original's predictions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vonk.packing import _opened, keras_names
+from vonk.packing._plan import Array, PackError, Port, Request
+
+_OPSET = 18
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A model, and the function of flat, named tensors that it became.
+
+    Attributes
+    ----------
+    model
+        Kept alive: the function uses its variables.
+    called
+        Its inputs, and how it is run.
+    function
+        Inputs and outputs under the names of ``tensors_in`` and ``tensors_out``, which are identifiers.
+    """
+
+    model: Any
+    called: keras_names.Called
+    function: Any
+    specs: list[Any]
+    tensors_in: dict[str, str]
+    tensors_out: dict[str, str]
+
+
+def check_model(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        kind = type(model).__name__
+        raise PackError(f"{kind}: is no model: put it into one, keras.Sequential([keras.Input(...), layer])")
+    if not model.built:
+        raise PackError(
+            "the model is not built, so it has no weights yet: call it once, or build it with its input's shape"
+        )
+
+
+def trace(model: Any, request: Request) -> Traced:
+    """Traces the model's call, for inference.
+
+    Raises
+    ------
+    PackError
+        The model cannot be traced, or returns what is no tensor.
+    """
+    request.progress("tracing the Keras model")
+    called = keras_names.called(model, request)
+    tensors_in = _identifiers([port.name for port in called.inputs])
+    specs = [
+        tf.TensorSpec([None if dim < 0 else dim for dim in port.shape], port.dtype, tensors_in[port.name])
+        for port in called.inputs
+    ]
+    names: list[str] = []
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        found = called.run(tensors)
+        names[:] = found
+        return dict(zip(_identifiers(list(found)).values(), found.values(), strict=True))
+
+    function = tf.function(serve, input_signature=specs, autograph=False)
+    try:
+        concrete = function.get_concrete_function()
+    except PackError:
+        raise
+    except Exception as error:
+        raise PackError(f"the model cannot be traced: {_reason(error)}") from error
+    return Traced(model, called, concrete, specs, tensors_in, _identifiers(names))
+
+
+def _identifiers(names: list[str]) -> dict[str, str]:
+    """Names that TensorFlow leaves as they are."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "t"
+        plain = plain if plain[0].isalpha() else f"t_{plain}"
+        unique, i = plain, 1
+        while unique.lower() in {other.lower() for other in found.values()}:
+            i += 1
+            unique = f"{plain}_{i}"
+        found[name] = unique
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    """Of what Keras raised, the line that says what: it wraps errors in its own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+# --- to a SavedModel ---
+
+
+def save_savedmodel(traced: Traced, folder: Path) -> tuple[Path, list[Port], list[Port], str]:
+    """Writes it; the folder, the ports as the plug-in has them, and what wrote it."""
+    holder = tf.Module()
+    holder.trained = list(traced.function.variables)
+    holder.tables = _tables(traced.model)
+    tf.saved_model.save(holder, str(folder), signatures={"serving_default": traced.function})
+    inputs, outputs = _opened.ports(folder)
+    return (
+        folder,
+        _users(inputs, traced.tensors_in),
+        _users(outputs, traced.tensors_out),
+        f"tensorflow {tf.__version__}",
+    )
+
+
+def _tables(model: Any) -> list[Any]:
+    """Lookup tables and other resources of the model's layers, which a SavedModel keeps only if it is told of them."""
+    known: dict[Any, Any] = {}
+
+    class View(tf.train.TrackableView):  # type: ignore[misc]
+        """What a SavedModel would see below an object."""
+
+        @classmethod
+        def children(cls, obj: Any, save_type: str = "savedmodel", **more: Any) -> Any:
+            try:
+                return super().children(obj, save_type, cache=known, **more)
+            except TypeError:  # an object of Keras that cannot be asked
+                return {}
+
+    return [
+        item for item in View(model).descendants() if isinstance(item, tf.saved_model.experimental.TrackableResource)
+    ]
+
+
+def _users(ports: Sequence[Port], tensors: Mapping[str, str]) -> list[Port]:
+    """In the model's order, under the names users know."""
+    by_tensor = {port.name: port for port in ports}
+    return [replace(by_tensor[tensor], name=name, tensor=tensor) for name, tensor in tensors.items()]
+
+
+# --- to ONNX ---
+
+
+def save_onnx(traced: Traced, folder: Path) -> tuple[Path, list[Port], list[Port], str]:
+    """The same through tf2onnx."""
+    tf2onnx = _opened.need("tf2onnx", "tensorflow", "--to onnx of a Keras model")
+    folder.mkdir()
+    path = folder / "model.onnx"
+    patch(tf2onnx)
+    try:
+        tf2onnx.convert.from_function(
+            _function(traced), input_signature=traced.specs, opset=_OPSET, output_path=str(path)
+        )
+    except Exception as error:
+        raise PackError(f"tf2onnx cannot convert the model: {_reason(error)}: leave out --to onnx") from error
+    inputs, outputs = _opened.ports(path)
+    return path, inputs, outputs, _opened.version("tf2onnx")
+
+
+def _function(traced: Traced) -> Any:
+    return tf.function(traced.function)
+
+
+def patch(tf2onnx: Any) -> None:
+    """tf2onnx 1.17 uses names that NumPy 2 has no more; Keras knows them."""
+
+
+# --- the original ---
+
+
+def reference(traced: Traced) -> Callable[[Mapping[str, Array]], Mapping[str, Array]]:
+    """The model's own call, not traced."""
+    ports = traced.called.inputs
+
+    def predict(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        tensors = [tf.constant(inputs[port.name], port.dtype) for port in ports]
+        return {name: _values(value) for name, value in traced.called.run(tensors).items()}
+
+    return predict
+
+
+def _values(tensor: Any) -> Array:
+    return np.asarray(tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor)
+
+
+def framework() -> str:
+    return f"keras {keras.__version__}, tensorflow {tf.__version__}"
