@@ -290,6 +290,20 @@ vonk_status vonk_cli_seconds(const vonk_cli_args *args, const char *option,
   return VONK_OK;
 }
 
+vonk_status vonk_cli_form_check(const char *form, vonk_error *err) {
+  enum { MOST_DIGITS = 4, MOST_ENTRIES = 1000 };
+  const char *digits = form + 3;
+  size_t n = strncmp(form, "top", 3) == 0 ? strspn(digits, "0123456789") : 0;
+  bool is_top = n > 0 && n <= MOST_DIGITS && digits[n] == '\0' && digits[0] != '0' &&
+                strtol(digits, NULL, 10) <= MOST_ENTRIES;
+  return is_top || strcmp(form, "argmax") == 0 || strcmp(form, "label") == 0
+             ? VONK_OK
+             : vonk_fail(err, VONK_INVALID,
+                         "--as: '%s' is not argmax, label or topN, as in top5 (N up to "
+                         "1000)",
+                         form);
+}
+
 vonk_status vonk_cli_choice(const vonk_cli_args *args, const char *option,
                             const char *const *choices, int fallback, int *out,
                             vonk_error *err) {

@@ -102,6 +102,8 @@ vonk_status vonk_cli_number(const vonk_cli_args *, const char *option, int64_t f
                             int64_t least, int64_t most, int64_t *out, vonk_error *err);
 vonk_status vonk_cli_seconds(const vonk_cli_args *, const char *option, double fallback,
                              double *out, vonk_error *err);
+/* What --as can be: argmax, label, or top and a number up to 1000. */
+vonk_status vonk_cli_form_check(const char *form, vonk_error *err);
 /* One of choices (ends with NULL): *out is its place; fallback if not given. */
 vonk_status vonk_cli_choice(const vonk_cli_args *, const char *option,
                             const char *const *choices, int fallback, int *out,

@@ -38,6 +38,10 @@ static const vonk_cli_option inspect_options[] = {
     {"sha256", 0, NULL,
      "add the SHA-256 of the file, or of all files of a folder; MODEL#sha256=DIGEST then "
      "accepts only this content"},
+    {"selftest", 0, NULL,
+     "of a bundle: predict the rows it holds and compare with what the original model "
+     "gave "
+     "where it was packed"},
     MODEL_OPTIONS,
     END_OPTIONS,
 };
@@ -47,6 +51,8 @@ static const vonk_cli_example inspect_examples[] = {
     {"The same for a script:", "vonk inspect mnist.onnx --json"},
     {"Another of the signatures of a SavedModel:",
      "vonk inspect saved_model --signature embed"},
+    {"Does a bundle predict here what it predicted where it was packed?",
+     "vonk inspect digit.vonk --selftest"},
     END_EXAMPLES,
 };
 
@@ -64,7 +70,9 @@ static const vonk_cli_option run_options[] = {
      "keep this output of the model, in a column of that name; may be repeated. "
      "Without it all outputs are kept under their own names"},
     {"as", 0, "FORM",
-     "what to make of the outputs: argmax (the index of the largest value)"},
+     "what to make of the classes along an output's last dimension: argmax (the index of "
+     "the largest value), label (its label, of a bundle that has labels), or topN, such "
+     "as top5 (the N largest with index, label and score)"},
     {"squeeze", 0, NULL,
      "write an output of one value a row as a number, not as a list of one"},
     {"select", 0, "COLUMNS",
@@ -101,6 +109,8 @@ static const vonk_cli_example run_examples[] = {
     {"The most likely digit instead of ten probabilities, beside the label only:",
      "vonk run mnist.onnx digits.parquet -o out.csv --as argmax --output "
      "probabilities=digit --select label"},
+    {"The three most likely classes with the labels of a bundle:",
+     "vonk run digit.vonk digits.parquet -o out.jsonl --as top3"},
     {"Four number columns of a CSV file packed into one input:",
      "vonk run iris.onnx iris.csv -o out.csv --input "
      "'x=sl::FLOAT,sw::FLOAT,pl::FLOAT,pw::FLOAT'"},
@@ -116,7 +126,9 @@ static const vonk_cli_option sql_options[] = {
      "repeated. Without NAME= the file's name is taken. $VONK_MODELS names more"},
     {"as", 0, "[NAME=]FORM",
      "what to make of the outputs of the models given with -m, or of one of them: argmax "
-     "(the index of the largest value)"},
+     "(the index of the largest value), label (its label, of a bundle that has labels), "
+     "or "
+     "topN, such as top5 (the N largest with index, label and score)"},
     {"file", 'f', "FILE", "read the statements from FILE; - is the standard input"},
     {"database", 0, "FILE",
      "work in this database of DuckDB; it is made if it is not there. Default: an empty "

@@ -164,9 +164,12 @@ static void print_summary(const vonk_model_summary *s, const char *digest) {
 
 /* --- the command --- */
 
-static vonk_status inspect(const vonk_cli_args *args, const vonk_model *model,
+static vonk_status inspect(const vonk_cli_args *args, vonk_model *model,
                            const vonk_cli_model_options *options, vonk_error *err) {
   char digest[65];
+  if (vonk_cli_flag(args, "selftest")) {
+    return vonk_inspect_selftest(model, vonk_cli_flag(args, "json"), err);
+  }
   bool wants_digest = vonk_cli_flag(args, "sha256");
   if (wants_digest) {
     VONK_TRY(vonk_model_sha256(model, digest, err));
@@ -192,8 +195,12 @@ int vonk_cli_inspect(const vonk_cli_args *args) {
   if (status == VONK_OK) {
     status = inspect(args, model, &options, &err);
   }
+  bool is_failed_test = model != NULL && status == VONK_BACKEND;
   vonk_model_close(model);
   vonk_cli_model_options_clear(&options);
-  return status == VONK_OK ? VONK_EXIT_OK
-                           : vonk_cli_fail("inspect", &err, VONK_EXIT_MODEL);
+  if (status == VONK_OK) {
+    return VONK_EXIT_OK;
+  }
+  return vonk_cli_fail("inspect", &err,
+                       is_failed_test ? VONK_EXIT_FAILED : VONK_EXIT_MODEL);
 }

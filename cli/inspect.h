@@ -11,6 +11,10 @@
 vonk_status vonk_inspect_print_json(const vonk_model_summary *, const char *digest,
                                     vonk_error *err);
 
+/* selftest.c: runs the bundle's self-test and prints how it went. VONK_BACKEND: it failed;
+ * VONK_UNSUPPORTED: there is none. */
+vonk_status vonk_inspect_selftest(vonk_model *, bool is_json, vonk_error *err);
+
 /* A format with several signatures tells them as metadata: `signature` is the one that was
  * opened, `signatures` are all of them, "a, b, c". */
 bool vonk_inspect_has_signatures(const vonk_model_summary *);

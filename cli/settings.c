@@ -26,15 +26,13 @@ static vonk_status read_bind(const vonk_cli_args *args, vonk_cli_settings *s,
                              vonk_error *err) {
   static const char *const nulls[] = {"null", "error", NULL};
   static const char *const row_errors[] = {"raise", "null", "report", NULL};
-  static const char *const forms[] = {"argmax", NULL};
-  int form;
   s->bind = (vonk_bind_options)VONK_BIND_OPTIONS_INIT;
   VONK_TRY(vonk_cli_choice(args, "nulls", nulls, VONK_NULLS_NULL, &s->bind.nulls, err));
   VONK_TRY(vonk_cli_choice(args, "on-error", row_errors, VONK_ROWS_RAISE,
                            &s->bind.row_errors, err));
-  VONK_TRY(vonk_cli_choice(args, "as", forms, 0, &form, err));
   VONK_TRY(vonk_cli_number(args, "batch", 0, 1, INT32_MAX, &s->bind.batch_rows, err));
   s->bind.as = vonk_cli_value(args, "as", NULL);
+  VONK_TRY(s->bind.as == NULL ? VONK_OK : vonk_cli_form_check(s->bind.as, err));
   s->bind.squeeze = vonk_cli_flag(args, "squeeze");
   s->bind.half_as_float = 1;
   return read_outputs(args, s, err);

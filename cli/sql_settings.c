@@ -58,9 +58,7 @@ static vonk_status read_form(const char *text, vonk_cli_sql_settings *s,
   const char *equals = strchr(text, '=');
   const char *form = equals == NULL ? text : equals + 1;
   size_t length = equals == NULL ? 0 : (size_t)(equals - text), n_found = 0;
-  if (strcmp(form, "argmax") != 0) {
-    return vonk_fail(err, VONK_INVALID, "--as: '%s' is not argmax", form);
-  }
+  VONK_TRY(vonk_cli_form_check(form, err));
   for (size_t i = 0; i < s->n_models; i++) {
     const char *name = s->models[i].name;
     if (equals == NULL || (strlen(name) == length && strncmp(name, text, length) == 0)) {

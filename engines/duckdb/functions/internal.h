@@ -49,8 +49,9 @@ vonk_status vonk_sql_shape_view(const vonk_sql_shape *, duckdb_data_chunk chunk,
 typedef enum vonk_sql_kind {
   VONK_SQL_TYPED,   /* as the model was loaded: digit(x) */
   VONK_SQL_NUMBERS, /* the first numeric output, flat: vonk_predict */
-  VONK_SQL_LABEL,   /* its largest element: vonk_predict_label */
-  VONK_SQL_TEXT     /* the first text output: vonk_predict_text */
+  VONK_SQL_LABEL,   /* its largest element's number: vonk_predict_label */
+  VONK_SQL_TEXT /* the first text output, or the label from a bundle: vonk_predict_text
+                 */
 } vonk_sql_kind;
 
 typedef struct vonk_sql_use {

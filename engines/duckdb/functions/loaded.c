@@ -89,8 +89,10 @@ void vonk_sql_loaded_release(vonk_sql_loaded *loaded) {
   vonk_delete(loaded);
 }
 
+/* `as` takes one output, whichever that is. */
 size_t vonk_sql_loaded_outputs(const vonk_sql_loaded *loaded) {
-  return loaded->output != NULL ? 1 : vonk_model_summarize(loaded->model)->n_outputs;
+  bool is_one = loaded->output != NULL || loaded->as != NULL;
+  return is_one ? 1 : vonk_model_summarize(loaded->model)->n_outputs;
 }
 
 const char *vonk_sql_loaded_output(const vonk_sql_loaded *loaded, size_t i) {
@@ -144,17 +146,51 @@ static const char *column_of(const char *output) {
   return strcmp(output, "error") == 0 ? "error of the model" : output;
 }
 
+/* The output that a bundle has labels for, unless the model was loaded with another; NULL
+ * if there is none. */
+static const vonk_io *labelled_output(const vonk_sql_loaded *loaded) {
+  const vonk_bundle_summary *bundle = vonk_model_bundle(loaded->model);
+  if (bundle == NULL || bundle->n_labels == 0) {
+    return NULL;
+  }
+  const vonk_io *io = vonk_model_summarize(loaded->model)->outputs[bundle->labels_output];
+  bool is_asked = loaded->output == NULL || strcmp(io->name, loaded->output) == 0;
+  return is_asked ? io : NULL;
+}
+
+/* A model without text may have labels, which are the text that it gives. */
+static vonk_status choose_text(const vonk_sql_loaded *loaded, vonk_bind_options *o,
+                               const vonk_io **out, vonk_error *err) {
+  const vonk_io *labelled = labelled_output(loaded);
+  vonk_status status = choose_output(loaded, VONK_SQL_TEXT, out, err);
+  if (status != VONK_OK && labelled != NULL) {
+    *out = labelled;
+    o->as = "label";
+    return VONK_OK;
+  }
+  return status;
+}
+
 static vonk_status choose_generic(const vonk_sql_loaded *loaded, vonk_sql_use use,
                                   vonk_bind_options *o, vonk_kv *outputs,
                                   vonk_error *err) {
   const vonk_io *io = NULL;
-  VONK_TRY(choose_output(loaded, use.kind, &io, err));
+  VONK_TRY(use.kind == VONK_SQL_TEXT ? choose_text(loaded, o, &io, err)
+                                     : choose_output(loaded, use.kind, &io, err));
   outputs[0] = (vonk_kv){io->name, "value"};
   o->outputs = outputs;
   o->n_outputs = 1;
-  o->as = use.kind == VONK_SQL_LABEL && !is_label(io) ? "argmax" : NULL;
+  if (use.kind == VONK_SQL_LABEL && !is_label(io)) {
+    o->as = "argmax";
+  }
   o->squeeze = use.kind != VONK_SQL_NUMBERS;
   return VONK_OK;
+}
+
+/* Whether the predictor is to find the output that `as` means: the labelled one of several. */
+static bool is_left_open(const vonk_sql_loaded *loaded) {
+  return loaded->as != NULL && loaded->output == NULL &&
+         vonk_model_summarize(loaded->model)->n_outputs > 1;
 }
 
 static vonk_status bind(vonk_sql_loaded *loaded, vonk_sql_use use,
@@ -171,7 +207,7 @@ static vonk_status bind(vonk_sql_loaded *loaded, vonk_sql_use use,
     o.squeeze = loaded->squeeze;
     o.as = loaded->as;
     o.outputs = outputs;
-    o.n_outputs = vonk_sql_loaded_outputs(loaded);
+    o.n_outputs = is_left_open(loaded) ? 0 : vonk_sql_loaded_outputs(loaded);
     for (size_t i = 0; i < o.n_outputs; i++) {
       const char *name = vonk_sql_loaded_output(loaded, i);
       outputs[i] = (vonk_kv){name, column_of(name)};

@@ -1,6 +1,6 @@
 """The models and data that the .test files use, and what ONNX Runtime itself predicts from them.
 
-`python make_data.py FOLDER` writes FOLDER/models/*.onnx, FOLDER/digits.parquet and FOLDER/flowers.csv.
+`python make_data.py FOLDER` writes FOLDER/models/*.onnx and *.vonk, FOLDER/digits.parquet and FOLDER/flowers.csv.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests" / "onnx"))
 from models import gather, identity, model, node, value  # noqa: E402
 
+sys.path.insert(0, str(ROOT / "tests" / "bundle"))
+from bundle_files import onnx_bundle  # noqa: E402
+
 F32, I64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 DIGITS = 5000
 FLOWERS = 150
 SPECIES = ["setosa", "versicolor", "virginica"]
@@ -100,6 +104,26 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
 }
 
 
+def write_bundles(folder: Path) -> None:
+    """digit.vonk: the digit network with its numbers' names, pixels from 0 to 1; bytes.vonk: the same, from 0 to 255.
+
+    weather.vonk: two outputs of three numbers, of which scores, half of x, has labels. plain.vonk has none.
+    """
+    mnist = onnx.load(ROOT / "examples" / "mnist" / "mnist.onnx")
+    output = mnist.graph.output[0].name
+    onnx_bundle(folder / "digit.vonk", mnist, {output: NUMBERS})
+    scaled = [{"op": "rescale", "input": mnist.graph.input[0].name, "scale": 1 / 255}]
+    onnx_bundle(folder / "bytes.vonk", mnist, {output: NUMBERS}, preprocess=scaled)
+    two = model(
+        [node("Add", ["x", "x"], ["doubled"]), node("Mul", ["x", "half"], ["scores"])],
+        [value("x", ["N", 3])],
+        [value("doubled", ["N", 3]), value("scores", ["N", 3])],
+        {"half": np.array(0.5, np.float32)},
+    )
+    onnx_bundle(folder / "weather.vonk", two, {"scores": ["sun", "rain", "snow"]})
+    onnx_bundle(folder / "plain.vonk", two)
+
+
 def run(path: Path, **feeds: NDArray[Any]) -> list[NDArray[Any]]:
     """What ONNX Runtime says, by itself and on one thread."""
     options = onnxruntime.SessionOptions()
@@ -154,6 +178,7 @@ def main(folder: Path) -> None:
     for name, make in MODELS.items():
         (folder / "models" / f"{name}.onnx").write_bytes(make().SerializeToString(deterministic=True))
     (folder / "models" / "broken.onnx").write_bytes(b"this is no model")
+    write_bundles(folder / "models")
     write_digits(folder)
     write_flowers(folder)
 
