@@ -10,7 +10,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | \
 	  awk -F'|' 'BEGIN { print "make TARGET, where TARGET is:" } { printf "  %-12s %s\n", $$1, $$2 }'
 
-setup: ## install all that is needed, build vonk: .venv/bin/vonk. EXTRAS=tensorflow,torch (or all) adds frameworks
+setup: ## install all that is needed, build vonk: .venv/bin/vonk. EXTRAS=tensorflow,torch,sklearn (or all) adds frameworks
 	@tools/setup.sh vonk report
 	@echo "vonk is installed: try '$(VENV)/vonk --help', or 'make demo'"
 

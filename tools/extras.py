@@ -1,4 +1,5 @@
-"""The frameworks beyond ONNX Runtime: which are wanted, which are there, and pip that says what it downloads.
+"""The frameworks beyond ONNX Runtime, to run models of or to pack them: which are wanted, which are there, and pip that
+says what it downloads.
 
 How it works: `make setup EXTRAS=tensorflow,torch` adds to what .venv/.extras remembers, so that a later `make` without
 EXTRAS keeps them; EXTRAS=none takes them away. What pip installed for an extra is kept in .venv/.extra-NAME, since pip
@@ -14,11 +15,21 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-#: extra -> what it is, and its library below site-packages, which paths.conf records under the extra's name
+
+class Extra(NamedTuple):
+    """What an extra is called, and a file below site-packages that is there once it is installed."""
+
+    title: str
+    file: str
+    is_library: bool  # paths.conf records the file under the extra's name
+
+
 EXTRAS = {
-    "tensorflow": ("TensorFlow and Keras", "tensorflow/libtensorflow_cc.so.2"),
-    "torch": ("PyTorch", "torch/lib/libtorch_cpu.so"),
+    "tensorflow": Extra("TensorFlow and Keras", "tensorflow/libtensorflow_cc.so.2", is_library=True),
+    "torch": Extra("PyTorch", "torch/lib/libtorch_cpu.so", is_library=True),
+    "sklearn": Extra("scikit-learn, for vonk pack", "skl2onnx/__init__.py", is_library=False),
 }
 #: What pip says of a wheel; those of 20 MB and more are worth a line.
 WHEEL = re.compile(r"(Downloading|Using cached) (?:\S*/)?([^/\s]+\.whl)(?:\.metadata)? \(([\d.]+) ([kMG]B)\)")
@@ -67,10 +78,15 @@ def remember(venv: Path, names: Iterable[str]) -> None:
     (venv / ".extras").write_text("".join(f"{name}\n" for name in names))
 
 
-def library(venv: Path, name: str) -> Path | None:
-    """The library of a framework in a virtual environment; None if it is not installed."""
-    found = sorted(venv.glob(f"lib/python3*/site-packages/{EXTRAS[name][1]}"))
+def installed(venv: Path, name: str) -> Path | None:
+    """An extra's file in a virtual environment; None if it is not installed."""
+    found = sorted(venv.glob(f"lib/python3*/site-packages/{EXTRAS[name].file}"))
     return found[-1] if found else None
+
+
+def library(venv: Path, name: str) -> Path | None:
+    """The library of a framework; None if it has none, or is not installed."""
+    return installed(venv, name) if EXTRAS[name].is_library else None
 
 
 def distributions(venv: Path) -> set[str]:

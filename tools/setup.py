@@ -198,8 +198,8 @@ def set_up_extra(name: str) -> None:
                 f"{file.name}: pip ended with status {status}: its output is above: run the same command again, "
                 "or 'make setup EXTRAS=none' to go on without"
             )
-        if extras.library(VENV, name) is None:
-            raise SetupError(f"{file.name}: the installed wheel holds no {extras.EXTRAS[name][1]}")
+        if extras.installed(VENV, name) is None:
+            raise SetupError(f"{file.name}: the installed wheel holds no {extras.EXTRAS[name].file}")
 
     stage(file.stem, VENV, key_of(file, sys.version), [VENV / "bin" / "python"], install)
 
@@ -207,7 +207,7 @@ def set_up_extra(name: str) -> None:
 def remove_extras() -> None:
     gone: set[str] = set()
     for name in extras.EXTRAS:
-        if extras.library(VENV, name) is not None or (VENV / f".extra-{name}").exists():
+        if extras.installed(VENV, name) is not None or (VENV / f".extra-{name}").exists():
             gone |= extras.noted(VENV, name, ROOT / f"requirements-{name}.txt")
     extras.remember(VENV, [])
     if not gone:
@@ -232,10 +232,10 @@ def frameworks() -> dict[str, Path]:
 
 def report() -> None:
     """What `make setup` says at its end."""
-    missing = [name for name in extras.EXTRAS if extras.library(VENV, name) is None]
+    missing = [name for name in extras.EXTRAS if extras.installed(VENV, name) is None]
     print(f"setup: frameworks: {', '.join(frameworks())}")
     for name in missing:
-        print(f"setup: without {extras.EXTRAS[name][0]}: 'make setup EXTRAS={name}' brings it")
+        print(f"setup: without {extras.EXTRAS[name].title}: 'make setup EXTRAS={name}' brings it")
 
 
 def set_up_peers() -> None:

@@ -5,9 +5,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +142,26 @@ def test_the_plugins_are_built_where_no_framework_is(tmp_path):
     assert "torchscript" not in targets
 
 
+@pytest.mark.parametrize(
+    ("source", "name", "package"),
+    [("checkpoint.pt", "torch", "torch"), ("estimator.joblib", "sklearn", "joblib")],
+)
+def test_packing_without_it_says_how_to_get_it(source, name, package, tmp_path):
+    """Sources that are recognised by content alone; nothing of them is read before the package is there."""
+    with zipfile.ZipFile(tmp_path / "checkpoint.pt", "w") as file:
+        file.writestr("checkpoint/data.pkl", b"\x80\x02}q\x00.")
+    (tmp_path / "estimator.joblib").write_bytes(b"\x80\x04}\x94.")
+    code = (
+        "import sys, vonk\n"
+        "try: vonk.pack(sys.argv[1], sys.argv[2], trust=True)\n"
+        "except vonk.Error as error: print(error)\n"
+    )
+    done = run(BARE / "bin" / "python", "-c", code, tmp_path / source, tmp_path / "out.vonk")
+    assert done.returncode == 0, done.stderr
+    assert f"make setup EXTRAS={name}" in done.stdout and f"pip install {package}" in done.stdout, done.stdout
+    assert done.stdout.count("\n") == 1 and not (tmp_path / "out.vonk").exists()
+
+
 # --- with them ---
 
 
@@ -183,8 +205,8 @@ import extras  # noqa: E402 - tools/extras.py
     ("text", "wanted"),
     [
         ("", None), (" ", None), ("none", []), ("torch", ["torch"]), ("torch,tensorflow", ["tensorflow", "torch"]),
-        ("ALL", ["tensorflow", "torch"]), ("torch, all", ["tensorflow", "torch"]), ("torch tensorflow,",
-        ["tensorflow", "torch"]),
+        ("ALL", ["tensorflow", "torch", "sklearn"]), ("torch, all", ["tensorflow", "torch", "sklearn"]),
+        ("torch tensorflow,", ["tensorflow", "torch"]), ("sklearn", ["sklearn"]),
     ],
 )  # fmt: skip
 def test_extras_are_read(text, wanted):
@@ -196,7 +218,7 @@ def test_a_wrong_extra_is_answered_with_the_choices(text):
     done = run("make", "setup", f"EXTRAS={text}")
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("setup: ")]
-    assert len(lines) == 1 and "choose from tensorflow, torch, all or none" in lines[0], done.stderr
+    assert len(lines) == 1 and "choose from tensorflow, torch, sklearn, all or none" in lines[0], done.stderr
     with pytest.raises(extras.ExtrasError):
         extras.parse(text)
 
@@ -216,6 +238,26 @@ def test_extras_are_remembered_and_what_they_brought_is_known(tmp_path):
     (site / "torch" / "lib").mkdir(parents=True)
     (site / "torch" / "lib" / "libtorch_cpu.so").touch()
     assert extras.library(tmp_path, "torch") == site / "torch" / "lib" / "libtorch_cpu.so"
+
+
+def test_an_extra_without_a_library_is_known_by_its_package(tmp_path):
+    package = tmp_path / "lib" / "python3.11" / "site-packages" / "skl2onnx"
+    assert extras.installed(tmp_path, "sklearn") is None
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    assert extras.installed(tmp_path, "sklearn") == package / "__init__.py"
+    assert extras.library(tmp_path, "sklearn") is None  # nothing for paths.conf
+
+
+def test_every_package_that_packing_imports_is_in_a_pinned_file():
+    pinned = {
+        re.split(r"[=;]", line)[0]
+        for name in ("", "-tensorflow", "-torch", "-sklearn")
+        for line in (ROOT / f"requirements{name}.txt").read_text().splitlines()
+        if "==" in line and line[0] != "#"
+    }
+    wanted = {"numpy", "onnx", "onnxruntime", "onnxscript", "tf2onnx", "skl2onnx", "scikit-learn", "joblib"}
+    assert wanted <= pinned, wanted - pinned
 
 
 def test_pip_s_large_downloads_are_told_and_silence_is_broken(tmp_path, capsys):

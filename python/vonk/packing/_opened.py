@@ -81,8 +81,8 @@ def need(module: str, extra: str, what: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or module
         raise PackError(
-            f"{what} needs the Python package '{missing}', which is not installed: pip install 'vonk[{extra}]', "
-            f"or pip install {PIP_NAMES.get(missing, missing)}"
+            f"{what} needs the Python package '{missing}', which is not installed: make setup EXTRAS={extra}, or pip "
+            f"install {PIP_NAMES.get(missing, missing)}"
         ) from None
 
 

@@ -189,7 +189,7 @@ def _allowed_options(part: Any) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def _plain_numbers() -> Iterator[None]:
-    """skl2onnx 1.20 writes lists of numbers with truth values and NumPy's scalars among them, which onnx 1.23 refuses."""
+    """skl2onnx 1.20 writes lists of numbers with truth values and NumPy's scalars among them: onnx 1.23 refuses."""
     container: Any = importlib.import_module("skl2onnx.common._container")
     make_node = container.make_node
 
