@@ -296,6 +296,9 @@ static vonk_status check_layout(const archive *a, vonk_error *err) {
   uint64_t at = 0;
   for (size_t i = 0; i < a->n_entries; i++) {
     const entry *e = &a->entries[i];
+    if (i == 0 && e->offset != 0) {
+      return fail(a, "there are bytes before its first entry", err);
+    }
     if (e->offset != at) {
       return fail_entry(a, e,
                         e->offset < at ? "overlaps with the entry before it"
