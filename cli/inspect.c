@@ -176,9 +176,12 @@ static vonk_status inspect(const vonk_cli_args *args, vonk_model *model,
   }
   const vonk_model_summary *summary = vonk_model_summarize(model);
   if (vonk_cli_flag(args, "json")) {
-    return vonk_inspect_print_json(summary, wants_digest ? digest : NULL, err);
+    return vonk_inspect_print_json(model, wants_digest ? digest : NULL, err);
   }
   print_summary(summary, wants_digest ? digest : NULL);
+  if (vonk_model_bundle(model) != NULL) {
+    vonk_inspect_print_bundle(vonk_model_bundle(model));
+  }
   print_next(summary, options);
   return VONK_OK;
 }

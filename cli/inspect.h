@@ -1,15 +1,21 @@
 /* What the files of `vonk inspect` share: inspect.c prints for people, inspect_json.c for
- * scripts. */
+ * scripts, inspect_bundle.c for both what a bundle says besides. */
 #ifndef VONK_CLI_INSPECT_H
 #define VONK_CLI_INSPECT_H
 
 #include <stdbool.h>
 
+#include "cli/json.h"
 #include "vonk/vonk.h"
 
 /* digest: the model's sha256, NULL if it was not asked for. */
-vonk_status vonk_inspect_print_json(const vonk_model_summary *, const char *digest,
+vonk_status vonk_inspect_print_json(const vonk_model *, const char *digest,
                                     vonk_error *err);
+void vonk_inspect_print_bundle(const vonk_bundle_summary *);
+/* An object, null if the model is no bundle. */
+yyjson_mut_val *vonk_inspect_bundle_json(const vonk_cli_json *,
+                                         const vonk_model_summary *,
+                                         const vonk_bundle_summary *);
 
 /* selftest.c: runs the bundle's self-test and prints how it went. VONK_BACKEND: it failed;
  * VONK_UNSUPPORTED: there is none. */

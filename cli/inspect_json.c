@@ -69,8 +69,9 @@ static yyjson_mut_val *signatures(const vonk_cli_json *json,
   return list;
 }
 
-vonk_status vonk_inspect_print_json(const vonk_model_summary *s, const char *digest,
+vonk_status vonk_inspect_print_json(const vonk_model *model, const char *digest,
                                     vonk_error *err) {
+  const vonk_model_summary *s = vonk_model_summarize(model);
   vonk_cli_json json = vonk_cli_json_start(false);
   const struct {
     const char *key, *text;
@@ -99,6 +100,7 @@ vonk_status vonk_inspect_print_json(const vonk_model_summary *s, const char *dig
                                                   ? vonk_inspect_metadata(s, "signature")
                                                   : NULL)},
       {"signatures", signatures(&json, s)},
+      {"bundle", vonk_inspect_bundle_json(&json, s, vonk_model_bundle(model))},
   };
   for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
     vonk_cli_json_set(&json, json.root, values[i].key, values[i].value);

@@ -169,8 +169,14 @@ static void describe(const reader *r, const vonk_step *step, vonk_text *text) {
   bool is_rescale = step->kind == VONK_STEP_RESCALE;
   vonk_text_add(text, "%.80s: %s", r->port->name, is_rescale ? "x * " : "(x - ");
   add_numbers(text, step->a, step->n);
-  vonk_text_add(text, is_rescale ? " + " : ") / ");
-  add_numbers(text, step->b, step->n);
+  bool has_b = false; /* nothing is added by most rescalings */
+  for (uint32_t i = 0; i < step->n; i++) {
+    has_b = has_b || step->b[i] != 0;
+  }
+  if (has_b) {
+    vonk_text_add(text, is_rescale ? " + " : ") / ");
+    add_numbers(text, step->b, step->n);
+  }
   if (step->n > 1) {
     vonk_text_add(text, ", along dimension %" PRId32, step->axis);
   }
