@@ -57,6 +57,7 @@ const vonk_cli_command *vonk_cli_find(const char *name); /* NULL if there is non
 int vonk_cli_inspect(const struct vonk_cli_args *);
 int vonk_cli_run(const struct vonk_cli_args *);
 int vonk_cli_query(const struct vonk_cli_args *); /* vonk sql */
+int vonk_cli_pack(const struct vonk_cli_args *);  /* vonk pack: does not return */
 int vonk_cli_plugins(const struct vonk_cli_args *);
 int vonk_cli_bench(const struct vonk_cli_args *);
 int vonk_cli_help(const struct vonk_cli_args *);

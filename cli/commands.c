@@ -183,6 +183,61 @@ static const vonk_cli_example sql_examples[] = {
     END_EXAMPLES,
 };
 
+static const vonk_cli_option pack_options[] = {
+    {NULL, 'o', "NAME.vonk",
+     "the bundle to write. An existing one is replaced, at the very end and only if all "
+     "went well"},
+    {"to", 0, "FORMAT",
+     "the format of the model in the bundle: savedmodel or onnx for Keras; onnx, "
+     "torchscript or aotinductor for PyTorch. Default: what keeps the numbers and runs "
+     "fast; formats that vonk runs are kept as they are"},
+    {"input", 0, "NAME:DTYPE[DIMS]",
+     "an input, such as image:f32[-1,3,224,224]; -1 is free, the first dimension counts "
+     "rows. Needed where the source does not say its inputs, as PyTorch's modules; may "
+     "be repeated, in the order of the model"},
+    {"output", 0, "OLD=NEW", "give an output another name; may be repeated"},
+    {"labels", 0, "[OUTPUT=]FILE",
+     "the classes of an output's last dimension, one a line; OUTPUT may be left out if "
+     "only one fits"},
+    {"preprocess", 0, "STEP",
+     "a step before the model: rescale:scale=1/255 or "
+     "normalize:mean=[0.485,0.456,0.406],std=0.225,axis=1; with several inputs of "
+     "numbers, also input=NAME. Or a .json file of steps; may be repeated, in order"},
+    {"name", 0, "TEXT", "the model's name; default: that of the file"},
+    {"description", 0, "TEXT", "what it does, in a sentence"},
+    {"licence", 0, "TEXT", "its licence, as an SPDX identifier such as Apache-2.0"},
+    {"signature", 0, "KEY", "the signature to take of a SavedModel that has several"},
+    {"tolerance", 0, "X",
+     "the largest difference from the original to accept, |found - expected| / max(1, "
+     "|expected|); default 1e-5, or 1e-3 for a model with float16 or bfloat16 tensors"},
+    {"samples", 0, "FILE",
+     "rows to compare on besides random ones, and for the self-test: an .npz with an "
+     "array for each input, or an .npy for a single input"},
+    {"module", 0, "FILE.py:CLASS",
+     "the class whose weights a file of weights holds, or a function that makes the "
+     "module; also package.module:CLASS. FILE.py alone is run for the Keras classes that "
+     "it registers"},
+    {"trust", 0, NULL,
+     "let code in the source run: pickles, Keras' Lambda. Only for files whose author "
+     "you trust"},
+    {"folder", 0, NULL, "write a folder instead of a file"},
+    {"json", 0, NULL, "print what was done as one JSON object"},
+    {"verbose", 0, NULL, "let through what the frameworks print"},
+    {"quiet", 'q', NULL, "print nothing but errors"},
+    END_OPTIONS,
+};
+
+static const vonk_cli_example pack_examples[] = {
+    {"A Keras model with the names of its classes:",
+     "vonk pack digit.keras -o digit.vonk --labels classes.txt"},
+    {"The weights of a PyTorch module, whose class is in net.py:",
+     "vonk pack weights.pt -o net.vonk --module net.py:Net --input "
+     "'image:f32[-1,3,224,224]' --output output=probabilities"},
+    {"Pixels from 0 to 255 as the model was trained on them:",
+     "vonk pack digit.onnx -o digit.vonk --preprocess rescale:scale=1/255"},
+    END_EXAMPLES,
+};
+
 static const vonk_cli_option plugins_options[] = {
     {"json", 0, NULL, "print the same as one JSON array"},
     {"probe", 0, NULL,
@@ -267,6 +322,18 @@ const vonk_cli_command vonk_cli_commands[] = {
      "with the place of the error, and ends the run; what statements before it did stays "
      "done.",
      sql_options, sql_examples, 0, 1, vonk_cli_query},
+    {"pack", "SRC -o NAME.vonk", "pack a model of any framework into one safe file",
+     "Packs a model of any framework into a bundle: one file with the model in a format "
+     "that vonk runs, its names, labels, preprocessing, licence and a self-test. SRC is "
+     "a Keras model (.keras, .h5), a SavedModel's folder, a frozen graph (.pb) or a "
+     ".meta file of TensorFlow, an ONNX model, a file of PyTorch's (.pt2, .pt, .pth), or "
+     "a pickled scikit-learn estimator.\n\nThe bundle is opened, and its predictions for "
+     "random rows, and for those of --samples, are compared with the original's. The "
+     "largest difference is printed; above --tolerance nothing is written. Code in the "
+     "source is not run, with the exception of --module and --trust.\n\nPacking runs in "
+     "Python, where the model's framework has to be installed: VONK_PYTHON, else the one "
+     "beside this program. docs/pack.md is the guide.",
+     pack_options, pack_examples, 1, 1, vonk_cli_pack},
     {"plugins", "", "list the model formats and frameworks that can be used here",
      "A plug-in teaches vonk one framework. Listed are its formats and options, and "
      "whether the framework itself works here; if not, how to get it. Each framework is "

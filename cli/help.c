@@ -214,6 +214,7 @@ static void print_man(void) {
       {"VONK_MODELS",
        "models for 'vonk sql': NAME=PATH, a file or a folder, separated by colons"},
       {"VONK_DUCKDB_SHELL", "DuckDB's shell for 'vonk sql --shell'"},
+      {"VONK_PYTHON", "the Python that 'vonk pack' runs in"},
       {"NO_COLOR", "if it is set, boxes have no colours"},
       {"TMPDIR", "where the standard input is kept while it is read; default /tmp"},
   };

@@ -128,6 +128,10 @@ def pack(  # noqa: PLR0913 - all but two by name
             raise
         except MemoryError:
             raise
+        except vonk.Error as error:
+            failure = PackError(str(error), error.code)
+            failure.printed = aside.printed()
+            raise failure from error
         except Exception as error:
             failure = PackError(f"{ask.shown()}: {_first_line(error)}")
             failure.printed = aside.printed()

@@ -101,4 +101,5 @@ def type_text(port: Port) -> str:
     """``float32[N, 10]``, as everywhere in vonk."""
     names = port.dim_names or (None,) * len(port.shape)
     dims = [str(dim) if dim >= 0 else name or "?" for dim, name in zip(port.shape, names, strict=True)]
+    dims[:1] = ["N" if dim == "?" else dim for dim in dims[:1]]
     return f"{port.dtype}[{', '.join(dims)}]"

@@ -62,8 +62,8 @@ def _need_tensorflow_backend() -> None:
 
     if keras.backend.backend() != "tensorflow":
         raise PackError(
-            f"Keras runs on {keras.backend.backend()} in this process, and only TensorFlow can write the model: save it, "
-            "model.save('NAME.keras'), and pack that file with 'vonk pack'"
+            f"Keras runs on {keras.backend.backend()} in this process, and only TensorFlow can write the model: save "
+            "it, model.save('NAME.keras'), and pack that file with 'vonk pack'"
         )
 
 

@@ -245,7 +245,7 @@ def _check_class(where: str, name: str, module: str | None, registered: str | No
         raise PackError(f"{where}: is of the class '{registered}', which is not one of Keras': {_WAYS}")
     is_class = _CLASS_NAME.fullmatch(name) is not None
     # Files of Keras 2 name no module: there the name is looked up among Keras' own and what is registered.
-    is_ours = module is None or module == "keras" and name in _TOP or _is_below(module, _CLASSES)
+    is_ours = module is None or (module == "keras" and name in _TOP) or _is_below(module, _CLASSES)
     if not (is_class and is_ours):
         raise PackError(f"{where}: refers to '{module}.{name}', which is not one of Keras' layers: {_WAYS}")
 

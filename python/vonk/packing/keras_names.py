@@ -155,7 +155,7 @@ def _seen(model: Any) -> tuple[list[Port], Callable[[Sequence[Any]], tuple[Any, 
     parameters = _parameters(model)
     shape = next(iter(shapes.values()), None)
     is_one = isinstance(shape, list | tuple) and all(isinstance(dim, int | None) for dim in shape) and len(shape) > 0
-    if not (len(shapes) == 1 and len(parameters) == 1 and is_one):
+    if shape is None or not (len(shapes) == 1 and len(parameters) == 1 and is_one):
         raise PackError(
             "the model does not say what its inputs are: describe each, in the order of its call: --input "
             f"'{parameters[0] if parameters else 'x'}:f32[-1,10]'"
@@ -178,14 +178,15 @@ def _output_names(model: Any, functional: Any, notes: list[str]) -> Callable[[An
                 raise PackError(
                     f"output {'.'.join(map(str, path)) or i}: is a {type(value).__name__}: vonk's tensors are dense"
                 )
-        names = [_path_name(path) for path, _ in pairs]
-        if any(name is None for name in names):
+        keys = [_path_name(path) for path, _ in pairs]
+        names = [key for key in keys if key is not None]
+        if len(names) < len(keys):
             names = layers if len(layers) == len(pairs) else _by_position(len(pairs))
-            made_up = [name for name in names if _MADE_UP_LAYER.fullmatch(str(name))]
+            made_up = [name for name in names if _MADE_UP_LAYER.fullmatch(name)]
             if made_up and not notes:
                 shown = made_up[0]
                 notes.append(f"output '{shown}' is named by Keras: --output {shown}=NAME gives it another name")
-        return dict(zip(_distinct([str(name) for name in names]), (value for _, value in pairs), strict=True))
+        return dict(zip(_distinct(names), (value for _, value in pairs), strict=True))
 
     return named
 

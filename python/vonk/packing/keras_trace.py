@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -142,7 +144,10 @@ def _tables(model: Any) -> list[Any]:
 def _users(ports: Sequence[Port], tensors: Mapping[str, str]) -> list[Port]:
     """In the model's order, under the names users know."""
     by_tensor = {port.name: port for port in ports}
-    return [replace(by_tensor[tensor], name=name, tensor=tensor) for name, tensor in tensors.items()]
+    return [
+        replace(by_tensor[tensor], name=name, tensor=tensor, dim_names=())  # tf2onnx calls them unk__8
+        for name, tensor in tensors.items()
+    ]
 
 
 # --- to ONNX ---
@@ -153,10 +158,10 @@ def save_onnx(traced: Traced, folder: Path) -> tuple[Path, list[Port], list[Port
     tf2onnx = _opened.need("tf2onnx", "tensorflow", "--to onnx of a Keras model")
     folder.mkdir()
     path = folder / "model.onnx"
-    patch(tf2onnx)
+    _patch()
     try:
         tf2onnx.convert.from_function(
-            _function(traced), input_signature=traced.specs, opset=_OPSET, output_path=str(path)
+            tf.function(traced.function), input_signature=traced.specs, opset=_OPSET, output_path=str(path)
         )
     except Exception as error:
         raise PackError(f"tf2onnx cannot convert the model: {_reason(error)}: leave out --to onnx") from error
@@ -164,12 +169,10 @@ def save_onnx(traced: Traced, folder: Path) -> tuple[Path, list[Port], list[Port
     return path, inputs, outputs, _opened.version("tf2onnx")
 
 
-def _function(traced: Traced) -> Any:
-    return tf.function(traced.function)
-
-
-def patch(tf2onnx: Any) -> None:
-    """tf2onnx 1.17 uses names that NumPy 2 has no more; Keras knows them."""
+def _patch() -> None:
+    """tf2onnx 1.17 uses what NumPy 2 has no more; Keras brings the same places in order for its own export."""
+    with contextlib.suppress(ImportError, AttributeError):
+        importlib.import_module("keras.src.export.tf2onnx_lib").patch_tf2onnx()
 
 
 # --- the original ---
