@@ -113,6 +113,16 @@ static PyObject *pairs_of(const vonk_kv *kvs, size_t n) {
   return tuple_of(list);
 }
 
+static PyObject *list_of(const char *const *texts, size_t n) {
+  PyObject *list = PyList_New(0);
+  for (size_t i = 0; list != NULL && i < n; i++) {
+    if (append(list, text_of(texts[i])) != 0) {
+      Py_CLEAR(list);
+    }
+  }
+  return tuple_of(list);
+}
+
 /* --- methods --- */
 
 static vonk_py_model *model_of(PyObject *self) {
@@ -167,6 +177,41 @@ static PyObject *model_sha256(PyObject *self, PyObject *unused) {
   vonk_py_model_release(model);
   Py_END_ALLOW_THREADS;
   return status == VONK_OK ? PyUnicode_FromString(hex)
+                           : vonk_py_raise(vonk_py_state_of(self), status, &err);
+}
+
+/* None, or in the order of Bundle's fields (python/vonk/_summary.py). */
+static PyObject *model_bundle(PyObject *self, PyObject *unused) {
+  (void)unused;
+  vonk_py_model *model = model_of(self);
+  if (model == NULL) {
+    return NULL;
+  }
+  const vonk_bundle_summary *b = vonk_model_bundle(model->handle);
+  if (b == NULL) {
+    Py_RETURN_NONE;
+  }
+  return Py_BuildValue("(NNNNNNLd)", text_of(b->name), text_of(b->description),
+                       text_of(b->licence), pairs_of(b->provenance, b->n_provenance),
+                       list_of(b->labels, b->n_labels), list_of(b->steps, b->n_steps),
+                       (long long)b->selftest_rows, b->selftest_tolerance);
+}
+
+static PyObject *model_selftest(PyObject *self, PyObject *unused) {
+  (void)unused;
+  vonk_py_model *model = model_of(self);
+  if (model == NULL) {
+    return NULL;
+  }
+  double difference = 0.0;
+  vonk_error err = VONK_PY_ERROR_INIT;
+  vonk_status status;
+  (void)atomic_fetch_add(&model->references, 1);
+  Py_BEGIN_ALLOW_THREADS;
+  status = vonk_model_selftest(model->handle, &difference, &err);
+  vonk_py_model_release(model);
+  Py_END_ALLOW_THREADS;
+  return status == VONK_OK ? PyFloat_FromDouble(difference)
                            : vonk_py_raise(vonk_py_state_of(self), status, &err);
 }
 
@@ -236,6 +281,8 @@ static PyMethodDef methods[] = {
     {"close", model_close, METH_NOARGS, NULL},
     {"summary", model_summary, METH_NOARGS, NULL},
     {"sha256", model_sha256, METH_NOARGS, NULL},
+    {"bundle", model_bundle, METH_NOARGS, NULL},
+    {"selftest", model_selftest, METH_NOARGS, NULL},
     {"bind", model_bind, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -40,7 +40,7 @@ from vonk._model import Model, open
 from vonk._paths import Installation, installation
 from vonk._process import Plugin, get_threads, plugins, set_log, set_model_memory, set_threads
 from vonk._stats import Stats
-from vonk._summary import Summary, Tensor
+from vonk._summary import Bundle, Summary, Tensor
 from vonk._table import PredictionStream, Table
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ if __version__ != _LIBRARY_VERSION:
     raise ImportError(f"vonk: this is {__version__}, but libvonk.so is {_LIBRARY_VERSION}: install the wheel again")
 __all__ = [
     "BackendError",
+    "Bundle",
     "CancelledError",
     "DeviceError",
     "Error",

@@ -18,7 +18,7 @@ from vonk._process import set_threads
 from vonk._progress import Progress
 from vonk._sources import open_source, open_stream
 from vonk._stats import Stats
-from vonk._summary import Summary, Tensor
+from vonk._summary import Bundle, Summary, Tensor
 from vonk._table import PredictionStream
 
 _NULLS = {"null": 0, "error": 1}
@@ -43,13 +43,13 @@ def open(  # noqa: PLR0913 - all but one by name
     threads_per_run: int | None = None,
     **options: str | int | float | bool,
 ) -> Model:
-    """Opens a model file or folder. Nothing in it is executed, and a process keeps one copy of its weights.
+    """Opens a model file, folder or bundle. Nothing in it is executed, and a process keeps one copy of its weights.
 
     Parameters
     ----------
     path
-        A model file or folder of a format that a plug-in opens (:func:`vonk.plugins`); ``#sha256=`` and 64 hex digits
-        after it pin its content.
+        A bundle (``.vonk``), or a model file or folder of a format that a plug-in opens (:func:`vonk.plugins`);
+        ``#sha256=`` and 64 hex digits after it pin its content.
     threads
         The same as :func:`vonk.set_threads`: it holds for the process. None leaves it as it is.
     batch
@@ -112,6 +112,9 @@ class Model:
         The signature, tuples of :class:`Tensor`.
     path
         Of the file, absolute, links resolved.
+    bundle
+        What a bundle says besides, a :class:`Bundle`: name, licence, labels, preprocessing, provenance. None if the
+        model is none.
 
     Examples
     --------
@@ -130,6 +133,7 @@ class Model:
         self.path = Path(self._summary.path)
         self.inputs = self._summary.inputs
         self.outputs = self._summary.outputs
+        self.bundle = self._summary.bundle
         self._lock = threading.Lock()
         self._is_forked = False
         self._predictors: OrderedDict[tuple[Any, ...], _core.Predictor] = OrderedDict()
@@ -150,6 +154,24 @@ class Model:
         sorted by the bytes of their names.
         """
         return self._core.sha256()
+
+    def selftest(self) -> float:
+        """Runs the self-test of a bundle here: does it predict what it predicted where it was packed?
+
+        Returns
+        -------
+        float
+            The largest difference, ``|found - expected| / max(1, |expected|)``; at most the bundle's tolerance.
+
+        Raises
+        ------
+        BackendError
+            A difference is above the tolerance: the message says where, and what came instead.
+        UnsupportedError
+            There is no self-test.
+        """
+        self._check_process()
+        return self._core.selftest()
 
     @property
     def stats(self) -> Stats:
@@ -222,7 +244,10 @@ class Model:
             What a bad row does: ``"raise"``; ``"null"`` gives NULL for it; ``"report"`` besides adds a column "error"
             that says why.
         as_
-            ``"argmax"``: the index of the largest along the last dimension, int64.
+            What becomes of the classes along an output's last dimension. ``"argmax"``: the index of the largest,
+            int64. ``"label"``: its label, from the bundle. ``"top5"``, or another number up to 1000: the five largest,
+            most likely first, a list of ``struct(index, label, score)``; for NumPy an array ``[rows, 5]`` of that
+            structured dtype. Of several outputs the one that has labels is meant.
         squeeze
             Drops dimensions of 1 after the rows: ``[rows, 1]`` becomes ``[rows]``.
         batch
@@ -412,7 +437,16 @@ def _summarise(core: _core.Model) -> Summary:
         inputs=tuple(Tensor(*tensor) for tensor in inputs),
         outputs=tuple(Tensor(*tensor) for tensor in outputs),
         metadata=dict(metadata),
+        bundle=_describe_bundle(core),
     )
+
+
+def _describe_bundle(core: _core.Model) -> Bundle | None:
+    told = core.bundle()
+    if told is None:
+        return None
+    name, description, licence, provenance, labels, steps, rows, tolerance = told
+    return Bundle(name, description, licence, dict(provenance), labels, steps, rows, tolerance)
 
 
 def _choice(name: str, value: str, known: Mapping[str, int]) -> int:

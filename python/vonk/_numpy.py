@@ -171,7 +171,7 @@ def arrays(batches: _core.Batches) -> dict[str, Any]:
     dict
         Column name to array. Where a row is NULL, floating-point arrays hold NaN, arrays of text hold None, and
         arrays of any other dtype are ``numpy.ma.MaskedArray``. A column of lists of different lengths is an array of
-        objects, one array (or None) for each row.
+        objects, one array (or None) for each row. Structs are structured arrays: ``top["label"]`` is a field of them.
     """
     np = _numpy()
     names = [name for name, _ in batches.columns()]
@@ -217,6 +217,8 @@ def _values(np: ModuleType, node: Any, start: int, count: int, owner: object) ->
         return flat.reshape(count, size, *flat.shape[1:])
     if format_ in ("+l", "+L"):
         return _lists(np, node, start, count, owner)
+    if format_ == "+s":
+        return _structs(np, children, start, count, owner)
     if format_ in ("u", "U", "z", "Z"):
         return _strings(np, node, start, count, owner)
     if format_ == "b":
@@ -243,6 +245,21 @@ def _lists(np: ModuleType, node: Any, start: int, count: int, owner: object) -> 
     out = np.empty(count, dtype=object)
     for i in range(count):
         out[i] = flat[int(offsets[i]) - first : int(offsets[i + 1]) - first]
+    return out
+
+
+def _structs(np: ModuleType, fields: Any, start: int, count: int, owner: object) -> Any:
+    """A structured array; a NULL text is None. Numbers in structs are never NULL."""
+    columns = []
+    for field in fields:
+        values, nulls, buffers = _values(np, field, field[3] + start, count, owner), field[4], field[5]
+        if nulls and buffers[0] and values.dtype.kind == "O":
+            values[~_bits(np, buffers[0], field[3] + start, count, owner)] = None
+        columns.append(values)
+    names = [field[1] for field in fields]
+    out = np.empty(count, dtype=[(name, column.dtype) for name, column in zip(names, columns, strict=True)])
+    for name, column in zip(names, columns, strict=True):
+        out[name] = column
     return out
 
 

@@ -47,6 +47,47 @@ def _bytes(n: int) -> str:
     return f"{value:.0f} {unit}" if unit == "bytes" or value >= 99.95 else f"{value:.1f} {unit}"
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """What a bundle says besides the model in it; docs/bundle.md describes the format.
+
+    Attributes
+    ----------
+    name, description, licence
+        Texts; None where it does not say. The licence is an SPDX identifier, or a text.
+    provenance
+        Where the model came from: ``"source"``, ``"framework"``, ``"converter"``, ``"created"``, ...
+    labels
+        Of the classes of its labelled output, the ones that ``as_="label"`` gives; empty if it has none.
+    steps
+        Preprocessing, in order, one readable line each. They are part of every prediction.
+    selftest_rows, selftest_tolerance
+        What :meth:`Model.selftest` compares; 0 rows if there is no self-test.
+    """
+
+    name: str | None
+    description: str | None
+    licence: str | None
+    provenance: Mapping[str, str]
+    labels: tuple[str, ...]
+    steps: tuple[str, ...]
+    selftest_rows: int
+    selftest_tolerance: float
+
+    def _rows(self) -> list[tuple[str, str]]:
+        texts = (("name", self.name), ("about", self.description), ("licence", self.licence))
+        rows = [(title, text) for title, text in texts if text is not None]
+        if self.labels:
+            few = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
+            rows.append(("labels", f"{len(self.labels):,}: {few}"))
+        rows += [("" if i else "steps", step) for i, step in enumerate(self.steps)]
+        if self.selftest_rows:
+            n = self.selftest_rows
+            rows.append(("self-test", f"{n:,} row{'s' if n > 1 else ''}, tolerance {self.selftest_tolerance:g}"))
+        rows += [("" if i else "origin", f"{key}: {value}") for i, (key, value) in enumerate(self.provenance.items())]
+        return rows
+
+
 @dataclass(frozen=True, repr=False)
 class Summary:
     """What a model is and who runs it; shown as ``vonk inspect`` shows it, and as a table in a notebook.
@@ -69,6 +110,8 @@ class Summary:
         The signature.
     metadata
         What the author wrote into the file.
+    bundle
+        What the bundle says, None for a model file of its own.
     """
 
     path: str
@@ -84,6 +127,7 @@ class Summary:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     metadata: Mapping[str, str]
+    bundle: Bundle | None = None
 
     def _rows(self) -> list[tuple[str, str]]:
         size = [f"{self.parameters:,} parameters"] if self.parameters is not None else []
@@ -101,7 +145,7 @@ class Summary:
         for i, (key, value) in enumerate(self.metadata.items()):
             cut = value if len(value) <= 100 else value[:100] + "..."
             rows.append(("" if i else "metadata", f"{key}: {cut}"))
-        return rows
+        return rows if self.bundle is None else rows + self.bundle._rows()
 
     def __repr__(self) -> str:
         lines = [f"  {title:<10} {_printable(text)}" for title, text in self._rows()]

@@ -115,7 +115,10 @@ HINT_RUN = "\n'vonk help run' explains the command and its options."
             ["run", "m.onnx", "x.csv", "-o", "y.csv", "--on-error", "ignore"],
             "vonk run: --on-error: 'ignore' is not raise, null or report" + HINT_RUN,
         ),
-        (["run", "m.onnx", "x.csv", "-o", "y.csv", "--as", "top5"], "vonk run: --as: 'top5' is not argmax" + HINT_RUN),
+        (
+            ["run", "m.onnx", "x.csv", "-o", "y.csv", "--as", "best"],
+            "vonk run: --as: 'best' is not argmax, label or topN, as in top5 (N up to 1000)" + HINT_RUN,
+        ),
         (
             ["run", "m.onnx", "x.csv", "-o", "y.csv", "--threads", "0"],
             "vonk run: --threads: '0' is not a whole number from 1 to 256" + HINT_RUN,

@@ -481,7 +481,10 @@ def test_a_missing_file_has_its_own_exit_code(tmp_path):
             ["-m", "a=b.onnx", "--as", "b=argmax", "SELECT 1"],
             "--as: 'b=argmax': no model of that name is given with -m",
         ),
-        (["-m", "a=b.onnx", "--as", "top5", "SELECT 1"], "--as: 'top5' is not argmax"),
+        (
+            ["-m", "a=b.onnx", "--as", "best", "SELECT 1"],
+            "--as: 'best' is not argmax, label or topN, as in top5 (N up to 1000)",
+        ),
         (
             ["SELECT 1", "-o", "x.xml"],
             "-o: 'x.xml' does not end with .parquet, .csv, .tsv, .json, .jsonl or .ndjson: choose with --output-format",
