@@ -108,9 +108,10 @@ def pack(  # noqa: PLR0913 - all but two by name
     began = time.monotonic()
     target = _bundle.check_target(Path(output), source, folder)
     ask = Ask(source, samples, module)
+    renames = _spec.parse_renames(outputs)
     request = Request(
-        source=ask.source(), to=to, inputs=_spec.parse_inputs(inputs), signature=signature, trust=trust,
-        samples=ask.samples(),
+        source=ask.source(), to=to, inputs=_spec.parse_inputs(inputs), outputs=tuple(renames), signature=signature,
+        trust=trust, samples=ask.samples(),
     )  # fmt: skip
     job = _Job(request, target, is_folder=folder, tolerance=tolerance)
     texts = {"name": name or _name_of(target), "description": description, "licence": licence}
@@ -122,7 +123,7 @@ def pack(  # noqa: PLR0913 - all but two by name
 
         try:
             job.request = replace(request, module=ask.module(), progress=say)
-            report = job.run(Path(work), texts, _spec.parse_renames(outputs), labels, preprocess)
+            report = job.run(Path(work), texts, renames, labels, preprocess)
         except PackError as error:
             error.printed = aside.printed()
             raise

@@ -71,6 +71,9 @@ class Request:
         The target format, None for the converter's best.
     inputs
         As described with ``--input``, in order; empty: the model says.
+    outputs
+        The original's names of the outputs that the user named: of a graph that does not say its outputs, these are
+        they.
     signature
         Of a SavedModel; None: the default.
     module
@@ -86,6 +89,7 @@ class Request:
     source: Any
     to: str | None = None
     inputs: tuple[Port, ...] = ()
+    outputs: tuple[str, ...] = ()
     signature: str | None = None
     module: Callable[[], Any] | None = None
     trust: bool = False

@@ -78,7 +78,8 @@ def parse_renames(given: Mapping[str, str] | Iterable[str] | None) -> dict[str, 
     renames: dict[str, str] = {}
     for text in given:
         old, equals, new = text.rpartition("=")
-        if not (equals and old and new):
+        old, new = (old, new) if equals else (text, text)
+        if not (old and new):
             raise PackError(f"--output: '{text}' is no renaming: write OLD=NEW", "VONK_INVALID")
         if old in renames:
             raise PackError(f"--output: '{old}' is renamed twice", "VONK_INVALID")
