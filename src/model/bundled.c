@@ -115,7 +115,6 @@ vonk_status vonk_bundled_open(vonk_model *model, const vonk_open_request *reques
   VONK_TRY(check_overrides(request, err));
   VONK_TRY(vonk_open_request_check_pin(request, err));
   VONK_TRY(vonk_bundle_open(request->path, &model->bundle, err));
-  VONK_TRY(vonk_new_string(request->path, &model->path, err));
   VONK_TRY(find_plugin(model, request, err));
   VONK_TRY(check_known(model, err));
   VONK_TRY(

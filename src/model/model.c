@@ -134,11 +134,11 @@ static vonk_status open_raw(vonk_model *model, const vonk_open_request *request,
 static vonk_status load(vonk_model *model, const vonk_open_request *request,
                         vonk_error *err) {
   bool is_bundle = false;
+  VONK_TRY(vonk_new_string(request->path, &model->path, err));
   VONK_TRY(vonk_model_is_bundle(request->path, &is_bundle, err));
   VONK_TRY(is_bundle ? vonk_bundled_open(model, request, err)
                      : open_raw(model, request, err));
   VONK_TRY(check_unchanged(request, err));
-  VONK_TRY(vonk_new_string(request->path, &model->path, err));
   model->device = request->device;
   model->threads = request->threads;
   VONK_TRY(summarize(model, request, err));
