@@ -48,6 +48,12 @@ static const conformance_check checks[] = {
     {"outputs are not the inputs", check_outputs_are_own, check_determinism, false},
     {"models: the same one twice", check_two_models, check_determinism, false},
     {"models: opened while one runs", check_opening_threads, check_two_models, false},
+    {"files: as by path", check_files, check_determinism, false},
+    {"files: only read", check_files_read_only, check_files, false},
+    {"files: errors", check_file_errors, check_files, false},
+    {"files: cut off or missing", check_cut_files, check_file_errors, false},
+    {"files: 200 models", check_files_memory, check_files_read_only, false},
+    {"files: several threads", check_files_threads, check_files_read_only, false},
 };
 enum { N_CHECKS = sizeof(checks) / sizeof(checks[0]) };
 

@@ -39,9 +39,7 @@ int64_t trial_rows(const trial *t, int64_t rows) {
 
 /* --- memory that shows mistakes --- */
 
-/* nbytes bytes: at a multiple of 64; or at one of size only; or at the end of a page,
- * with a page that cannot be touched behind it. */
-static uint8_t *allocate(trial *t, size_t nbytes, size_t size, trial_memory memory) {
+uint8_t *trial_allocate(trial *t, size_t nbytes, size_t size, trial_memory memory) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   if (memory == TRIAL_READ_ONLY) {
     size_t used = (nbytes + page - 1) / page * page;
@@ -56,7 +54,7 @@ static uint8_t *allocate(trial *t, size_t nbytes, size_t size, trial_memory memo
   return memory == TRIAL_ODD ? start + size : start;
 }
 
-static void protect(trial *t, uint8_t *data, size_t nbytes, trial_memory memory) {
+void trial_protect(trial *t, uint8_t *data, size_t nbytes, trial_memory memory) {
   if (memory != TRIAL_READ_ONLY || nbytes == 0) {
     return;
   }
@@ -111,8 +109,9 @@ static void fill_strings(trial *t, vonk_tensor *tensor, size_t input, size_t n,
   for (size_t i = 0; i < n; i++) {
     nbytes += strlen(words[mix(input, i) % 3]);
   }
-  uint8_t *data = allocate(t, nbytes, 1, memory);
-  uint8_t *offset_bytes = allocate(t, (n + 1) * sizeof(int32_t), sizeof(int32_t), memory);
+  uint8_t *data = trial_allocate(t, nbytes, 1, memory);
+  uint8_t *offset_bytes =
+      trial_allocate(t, (n + 1) * sizeof(int32_t), sizeof(int32_t), memory);
   int32_t offset = 0;
   for (size_t i = 0; i < n; i++) {
     const char *word = words[mix(input, i) % 3];
@@ -121,8 +120,8 @@ static void fill_strings(trial *t, vonk_tensor *tensor, size_t input, size_t n,
     offset += (int32_t)strlen(word);
   }
   memcpy(offset_bytes + n * sizeof(offset), &offset, sizeof(offset));
-  protect(t, data, nbytes, memory);
-  protect(t, offset_bytes, (n + 1) * sizeof(offset), memory);
+  trial_protect(t, data, nbytes, memory);
+  trial_protect(t, offset_bytes, (n + 1) * sizeof(offset), memory);
   tensor->offsets = (const int32_t *)(void *)offset_bytes;
   tensor->data = data;
   tensor->nbytes = nbytes;
@@ -131,11 +130,11 @@ static void fill_strings(trial *t, vonk_tensor *tensor, size_t input, size_t n,
 static void fill_numbers(trial *t, vonk_tensor *tensor, size_t input, size_t n,
                          trial_memory memory) {
   size_t size = trial_dtype_size(tensor->dtype);
-  uint8_t *data = allocate(t, n * size, size, memory);
+  uint8_t *data = trial_allocate(t, n * size, size, memory);
   for (size_t i = 0; i < n; i++) {
     put(data + i * size, tensor->dtype, mix(input, i));
   }
-  protect(t, data, n * size, memory);
+  trial_protect(t, data, n * size, memory);
   tensor->data = n == 0 ? NULL : data;
   tensor->nbytes = n * size;
 }

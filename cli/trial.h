@@ -102,6 +102,14 @@ void check_option_values(trial *);
 void check_cut_models(trial *);
 void check_outputs_are_own(trial *);
 
+/* conformance_files.c */
+void check_files(trial *);
+void check_files_read_only(trial *);
+void check_file_errors(trial *);
+void check_cut_files(trial *);
+void check_files_memory(trial *);
+void check_files_threads(trial *);
+
 /* conformance_data.c: rows for a model, and what came out. */
 typedef enum trial_memory { TRIAL_ALIGNED, TRIAL_ODD, TRIAL_READ_ONLY } trial_memory;
 typedef struct trial_batch {
@@ -111,6 +119,11 @@ typedef struct trial_batch {
   vonk_tensor *outputs[TRIAL_MAX_IO]; /* all wanted, no place given */
   int64_t rows;
 } trial_batch;
+/* nbytes bytes: at a multiple of 64; or at one of size only; or at the end of a page,
+ * with a page that cannot be touched behind it. */
+uint8_t *trial_allocate(trial *, size_t nbytes, size_t size, trial_memory memory);
+/* From now on TRIAL_READ_ONLY bytes cannot be written. */
+void trial_protect(trial *, uint8_t *data, size_t nbytes, trial_memory memory);
 /* As many rows as the model allows when `rows` are wanted: a fixed first dim decides. */
 int64_t trial_rows(const trial *, int64_t rows);
 /* Fills batch with rows of made-up data, row i of which is always the same. Skips models
@@ -132,5 +145,21 @@ trial_batch *trial_reference(trial *, vonk_plugin_session *);
 trial_batch *trial_copy_outputs(trial *, const trial_batch *);
 size_t trial_dtype_size(vonk_dtype dtype);
 size_t trial_elements(int32_t rank, const int64_t *shape);
+
+/* Of the process; 0 where that says nothing. */
+int64_t trial_resident_bytes(void);
+
+/* trial_files.c: the model's files in memory, said to lie where nothing is. */
+typedef struct trial_files {
+  vonk_file *rows; /* by name */
+  size_t n;
+  char path[4096], main[256]; /* main: empty if the model is a folder */
+} trial_files;
+void trial_read_files(trial *, trial_memory memory, trial_files *out);
+/* Calls open_files with a table that is gone afterwards. */
+vonk_status trial_open_files(trial *, const trial_files *, const vonk_kv *options,
+                             size_t n, vonk_plugin_model **out, vonk_error *err);
+/* trial_load; skips without a model, or where the plug-in takes no files. */
+void trial_need_files(trial *);
 
 #endif /* VONK_CLI_TRIAL_H */

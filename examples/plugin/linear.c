@@ -221,16 +221,18 @@ static vonk_status runtime(const char **version, const char **path, vonk_error *
   return VONK_OK;
 }
 
-static vonk_status open_model(const char *path, const vonk_kv *options, size_t n_options,
-                              vonk_plugin_model **out, vonk_error *err) {
+/* Reads the model and closes file; NULL: it could not be opened. */
+static vonk_status open_stream(FILE *file, const char *path, const vonk_kv *options,
+                               size_t n_options, vonk_plugin_model **out,
+                               vonk_error *err) {
+  if (file == NULL) {
+    return fail(err, VONK_IO, "%s: cannot be opened: %s", path, strerror(errno));
+  }
   bool is_sigmoid = false;
   vonk_status status = read_options(options, n_options, &is_sigmoid, err);
   if (status != VONK_OK) {
+    fclose(file);
     return status;
-  }
-  FILE *file = fopen(path, "rb");
-  if (file == NULL) {
-    return fail(err, VONK_IO, "%s: cannot be opened: %s", path, strerror(errno));
   }
   /* The host may have set a locale in which "0.5" is not a number. */
   locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
@@ -248,6 +250,36 @@ static vonk_status open_model(const char *path, const vonk_kv *options, size_t n
   deallocate(line);
   fclose(file);
   return status;
+}
+
+static vonk_status open_model(const char *path, const vonk_kv *options, size_t n_options,
+                              vonk_plugin_model **out, vonk_error *err) {
+  return open_stream(fopen(path, "rb"), path, options, n_options, out, err);
+}
+
+/* The bytes of the model's own file, NULL if it is not there. The table is the host's and
+ * goes after the call; the bytes stay. */
+static const vonk_file *find_own(const vonk_files *files) {
+  for (uint32_t i = 0; files->main != NULL && i < files->n_files; i++) {
+    if (strcmp(files->files[i].name, files->main) == 0) {
+      return &files->files[i];
+    }
+  }
+  return NULL;
+}
+
+static vonk_status open_files(const vonk_files *files, const vonk_kv *options,
+                              size_t n_options, vonk_plugin_model **out,
+                              vonk_error *err) {
+  const vonk_file *own = find_own(files);
+  FILE *stream = NULL;
+  errno = ENOENT;
+  if (own != NULL && own->nbytes > 0) { /* "r" never writes there */
+    stream = fmemopen((void *)(uintptr_t)own->data, (size_t)own->nbytes, "r");
+  } else if (own != NULL) {
+    return fail(err, VONK_MODEL, "%s: is empty", files->path);
+  }
+  return open_stream(stream, files->path, options, n_options, out, err);
 }
 
 static vonk_status model_info(const vonk_plugin_model *model, vonk_model_info *out,
@@ -435,6 +467,7 @@ vonk_status vonk_plugin_init_v1(const vonk_host *host, vonk_plugin_v1 *plugin,
       .run = run,
       .release_session = release_session,
       .release_model = release_model,
+      .open_files = open_files,
   };
   if (!VONK_HAS(host, watch_cancel)) {
     return fail(err, VONK_ABI, "linear: this vonk is too old: it cannot stop a run");

@@ -288,8 +288,8 @@ typedef struct vonk_plugin_v1 {
   /* --- since minor 1 --- */
 
   /* Optional: the host writes the files to a folder of its own and calls open_model. Like
-   * open_model for a model in memory; opens no file of the model. The files stay as they
-   * are until release_model. */
+   * open_model for a model in memory; opens no file of the model. The files' bytes stay as
+   * they are until release_model; the rest of *files is borrowed for the call. */
   vonk_status (*open_files)(const vonk_files *, const vonk_kv *options, size_t n_options,
                             vonk_plugin_model **out, vonk_error *err);
 } vonk_plugin_v1;

@@ -149,9 +149,10 @@ static vonk_status mock_set_options(vonk_plugin_model *model, const vonk_kv *opt
   return VONK_OK;
 }
 
-static vonk_status mock_open_model(const char *path, const vonk_kv *options,
-                                   size_t n_options, vonk_plugin_model **out,
-                                   vonk_error *err) {
+/* Opens what lies at path, or files in memory if they are given. */
+static vonk_status mock_open(const char *path, const vonk_files *files,
+                             const vonk_kv *options, size_t n_options,
+                             vonk_plugin_model **out, vonk_error *err) {
   vonk_plugin_model *model = mock_alloc(sizeof(*model));
   if (model == NULL) {
     return mock_fail(err, VONK_NOMEM, "%s: no memory", path);
@@ -162,7 +163,8 @@ static vonk_status mock_open_model(const char *path, const vonk_kv *options,
   model->scale = 1.0;
   vonk_status status = mock_set_options(model, options, n_options, err);
   if (status == VONK_OK) {
-    status = mock_read(model, path, err);
+    status =
+        files == NULL ? mock_read(model, path, err) : mock_read_files(model, files, err);
   }
   if (status == VONK_OK) {
     status = mock_parse(model, path, err);
@@ -175,6 +177,22 @@ static vonk_status mock_open_model(const char *path, const vonk_kv *options,
   mock_count.models++;
   *out = model;
   return VONK_OK;
+}
+
+static vonk_status mock_open_model(const char *path, const vonk_kv *options,
+                                   size_t n_options, vonk_plugin_model **out,
+                                   vonk_error *err) {
+  return mock_open(path, NULL, options, n_options, out, err);
+}
+
+/* For facets that take files in memory; mock_fill leaves it out. */
+static vonk_status mock_open_files(const vonk_files *files, const vonk_kv *options,
+                                   size_t n_options, vonk_plugin_model **out,
+                                   vonk_error *err) __attribute__((unused));
+static vonk_status mock_open_files(const vonk_files *files, const vonk_kv *options,
+                                   size_t n_options, vonk_plugin_model **out,
+                                   vonk_error *err) {
+  return mock_open(files->path, files, options, n_options, out, err);
 }
 
 static vonk_status mock_model_info(const vonk_plugin_model *model, vonk_model_info *out,

@@ -254,6 +254,17 @@ static bool mock_in_folder(const char *path, char out[4096]) {
   return n < 4096 && stat(out, &facts) == 0 && S_ISREG(facts.st_mode);
 }
 
+/* Checks the n bytes that were read. */
+static vonk_status mock_end_text(vonk_plugin_model *model, const char *path, size_t n,
+                                 vonk_error *err) {
+  if (n == MOCK_MAX_FILE || memchr(model->text, '\0', n) != NULL) {
+    return mock_fail(err, VONK_MODEL, "%s: is no text of less than %d bytes", path,
+                     MOCK_MAX_FILE);
+  }
+  model->text[n] = '\0';
+  return VONK_OK;
+}
+
 static vonk_status mock_read(vonk_plugin_model *model, const char *path,
                              vonk_error *err) {
   char inner[4096];
@@ -267,12 +278,31 @@ static vonk_status mock_read(vonk_plugin_model *model, const char *path,
   if (failed) {
     return mock_fail(err, VONK_IO, "%s: cannot be read: is it a folder?", path);
   }
-  if (n == MOCK_MAX_FILE || memchr(model->text, '\0', n) != NULL) {
-    return mock_fail(err, VONK_MODEL, "%s: is no text of less than %d bytes", path,
-                     MOCK_MAX_FILE);
+  return mock_end_text(model, path, n, err);
+}
+
+/* The model's own file, or the model.mock of a folder. */
+static const vonk_file *mock_find_file(const vonk_files *files) {
+  const char *wanted = files->main == NULL ? "model.mock" : files->main;
+  for (uint32_t i = 0; i < files->n_files; i++) {
+    if (strcmp(files->files[i].name, wanted) == 0) {
+      return &files->files[i];
+    }
   }
-  model->text[n] = '\0';
-  return VONK_OK;
+  return NULL;
+}
+
+static vonk_status mock_read_files(vonk_plugin_model *model, const vonk_files *files,
+                                   vonk_error *err) {
+  const vonk_file *file = mock_find_file(files);
+  if (file == NULL) {
+    return mock_fail(err, VONK_IO, "%s: is not among its files", files->path);
+  }
+  size_t n = file->nbytes < MOCK_MAX_FILE ? (size_t)file->nbytes : MOCK_MAX_FILE;
+  if (n > 0) {
+    memcpy(model->text, file->data, n);
+  }
+  return mock_end_text(model, files->path, n, err);
 }
 
 #endif /* VONK_MOCK_MODEL_H */

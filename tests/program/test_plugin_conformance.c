@@ -84,7 +84,8 @@ static void expect_failure(const char *mock, const char *check, const char *reas
 static void test_good_plugins_pass(void **state) {
   (void)state;
   static const char *const good[] = {"echo",      "exclusive",   "no_prealloc",
-                                     "newer_abi", "older_minor", "failing_row"};
+                                     "newer_abi", "older_minor", "failing_row",
+                                     "in_memory"};
   for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
     expect_failure(good[i], NULL, NULL);
   }
@@ -145,6 +146,19 @@ static void test_what_is_wrong_with_models(void **state) {
   expect_failure("one_model", "models: opened while one runs", "byte 0 of");
 }
 
+static void test_what_is_wrong_with_models_in_memory(void **state) {
+  (void)state;
+  expect_failure("by_path", "files: as by path", "cannot be opened");
+  expect_failure("forgetful", "files: as by path", "by path and in memory");
+  expect_failure("table_keeper", "files: as by path", "the process ");
+  expect_failure("marking", "files: only read", "the process ");
+  expect_failure("beyond", "files: only read", "the process ");
+  expect_failure("mute", "files: errors", "without a message");
+  expect_failure("credulous", "files: cut off or missing", "the process ");
+  expect_failure("open_ended", "files: 200 models", "180 files were left open");
+  expect_failure("one_at_a_time", "files: several threads", "one of several models");
+}
+
 /* An option without which the model cannot be opened reaches every check. */
 static void test_options_are_passed_on(void **state) {
   (void)state;
@@ -175,7 +189,7 @@ static void test_the_example_passes(void **state) {
                    "/../examples/vonk_linear.so "
                    "--model " VONK_EXAMPLES_DIR "/plugin/iris.linear",
                    text, sizeof(text));
-  if (status != 0 || strstr(text, "28 ok, 0 failed, 1 skipped") == NULL) {
+  if (status != 0 || strstr(text, "34 ok, 0 failed, 1 skipped") == NULL) {
     fail_msg("exit status %d:\n%s", status, text);
   }
 }
@@ -225,6 +239,7 @@ int main(void) {
       cmocka_unit_test(test_what_is_wrong_with_manners),
       cmocka_unit_test(test_what_is_wrong_with_runs),
       cmocka_unit_test(test_what_is_wrong_with_models),
+      cmocka_unit_test(test_what_is_wrong_with_models_in_memory),
       cmocka_unit_test(test_options_are_passed_on),
       cmocka_unit_test(test_what_never_ends_is_ended),
       cmocka_unit_test(test_the_example_passes),
