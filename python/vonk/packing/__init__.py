@@ -113,7 +113,7 @@ def pack(  # noqa: PLR0913 - all but two by name
         source=ask.source(), to=to, inputs=_spec.parse_inputs(inputs), outputs=tuple(renames), signature=signature,
         trust=trust, samples=ask.samples(),
     )  # fmt: skip
-    job = _Job(request, target, is_folder=folder, tolerance=tolerance)
+    job = _Job(request, target, ask.origin(), is_folder=folder, tolerance=tolerance)
     texts = {"name": name or _name_of(target), "description": description, "licence": licence}
     with tempfile.TemporaryDirectory(prefix="vonk-pack-") as work, _quiet.Quiet(not verbose) as aside:
 
@@ -143,8 +143,11 @@ def pack(  # noqa: PLR0913 - all but two by name
 class _Job:
     """One packing, stage by stage."""
 
-    def __init__(self, request: Request, target: Path, *, is_folder: bool, tolerance: float | None) -> None:
+    def __init__(
+        self, request: Request, target: Path, origin: Mapping[str, str], *, is_folder: bool, tolerance: float | None
+    ) -> None:
         self.request = request
+        self._origin = origin
         self._target = target
         self._is_folder = is_folder
         self._tolerance = tolerance
@@ -164,7 +167,9 @@ class _Job:
         original = _samples.Original(conversion, inputs, outputs, _steps.read(preprocess, inputs))
         say("asking the original for its predictions")
         rows = _samples.make(original, _one_input(self.request.samples, inputs))
-        tolerance = self._tolerance or conversion.tolerance or _default_tolerance([*inputs, *outputs])
+        tolerance = self._tolerance
+        if tolerance is None:
+            tolerance = conversion.tolerance or _default_tolerance([*inputs, *outputs])
         selftest, files = _manifest.selftest(rows[0], inputs, outputs, tolerance)
         say("writing the bundle")
         files = {**files, **{label.file: label.content() for label in labelled}}
@@ -181,6 +186,7 @@ class _Job:
             **({"preprocess": [step.manifest() for step in original.steps]} if original.steps else {}),
             **({"selftest": selftest} if selftest else {}),
             "provenance": {
+                **self._origin,
                 **conversion.provenance,
                 "packed_by": f"vonk {vonk.__version__}",
                 "created": _manifest.created(),

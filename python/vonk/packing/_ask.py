@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -37,6 +38,19 @@ class Ask:
         if isinstance(self._source, str | os.PathLike):
             return os.fspath(self._source)
         return f"{type(self._source).__name__} object"
+
+    def origin(self) -> dict[str, str]:
+        """For the provenance: the file's name and digest, or the object's class."""
+        if not isinstance(self._source, str | os.PathLike):
+            return {"source": f"{type(self._source).__module__}.{type(self._source).__qualname__}"}
+        path = Path(self._source)
+        if not path.is_file():
+            return {"source": path.resolve().name}
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return {"source": path.name, "source_sha256": digest.hexdigest()}
 
     def samples(self) -> Mapping[str, Array]:
         """By input; the array of a .npy file stands under the empty name."""

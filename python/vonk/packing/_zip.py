@@ -19,6 +19,7 @@ ALIGNMENT = 64
 BLOCK = 1 << 20
 _MAX32 = 0xFFFFFFFF
 _MAX16 = 0xFFFF
+_LARGE = _MAX32  # sizes and places from here on stand in zip64 fields
 _DATE = 1 << 5 | 1  # 1980-01-01
 _UTF8 = 1 << 11
 _UNIX = 3 << 8
@@ -100,7 +101,7 @@ def rewrite_first(out: BinaryIO, entries: list[Entry]) -> None:
 
 def _sizes(item: Entry) -> tuple[int, bytes]:
     """The size as a 32-bit field has it, and the extra field for one that does not fit."""
-    if item.size < _MAX32:
+    if item.size < _LARGE:
         return item.size, b""
     return _MAX32, struct.pack("<HHQQ", _ZIP64, 16, item.size, item.size)
 
@@ -111,7 +112,7 @@ def _local_header(item: Entry, offset: int) -> bytes:
     end = offset + 30 + len(name) + len(extra) + 4
     padding = -end % ALIGNMENT
     extra += struct.pack("<HH", _PADDING, padding) + bytes(padding)
-    version = 20 if size == item.size else 45
+    version = 45 if item.size >= _LARGE else 20
     fields = (version, _UTF8, 0, 0, _DATE, item.crc, size, size, len(name), len(extra))
     return b"PK\3\4" + struct.pack("<HHHHHLLLHH", *fields) + name + extra
 
@@ -120,9 +121,9 @@ def _central_header(placed: _Placed) -> bytes:
     item = placed.entry
     name = item.name.encode()
     size, _ = _sizes(item)
-    large = [item.size, item.size] if size != item.size else []
+    large = [item.size, item.size] if item.size >= _LARGE else []
     offset = placed.offset
-    if offset >= _MAX32:
+    if offset >= _LARGE:
         large.append(offset)
         offset = _MAX32
     extra = struct.pack(f"<HH{len(large)}Q", _ZIP64, 8 * len(large), *large) if large else b""
@@ -133,9 +134,13 @@ def _central_header(placed: _Placed) -> bytes:
 
 
 def _end(n: int, size: int, offset: int) -> bytes:
-    fields = struct.pack("<HHHHLLH", 0, 0, min(n, _MAX16), min(n, _MAX16), min(size, _MAX32), min(offset, _MAX32), 0)
-    if n < _MAX16 and size < _MAX32 and offset < _MAX32:
+    fields = struct.pack("<HHHHLLH", 0, 0, min(n, _MAX16), min(n, _MAX16), _small(size), _small(offset), 0)
+    if n < _MAX16 and size < _LARGE and offset < _LARGE:
         return b"PK\5\6" + fields
     large = struct.pack("<QHHLLQQQQ", 44, _UNIX | 45, 45, 0, 0, n, n, size, offset)
     locator = struct.pack("<LQL", 0, offset + size, 1)
     return b"PK\6\6" + large + b"PK\6\7" + locator + b"PK\5\6" + fields
+
+
+def _small(number: int) -> int:
+    return number if number < _LARGE else _MAX32

@@ -7,7 +7,6 @@ has: strings, lookup tables, text vectorization. ``--to onnx`` gives the same fu
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from pathlib import Path
@@ -89,15 +88,7 @@ def _load(request: Request, folder: Path) -> Any:
 def _source(source: Any) -> dict[str, str]:
     if not isinstance(source, Path):
         return {"source": f"{type(source).__module__}.{type(source).__qualname__}"}
-    return {"source": source.name, "source_sha256": file_digest(source)}
-
-
-def file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return {"source": source.name}
 
 
 def _first_line(error: BaseException) -> str:
