@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,10 @@ def name_dimensions(model: onnx.ModelProto, inputs: Sequence[str]) -> None:
             if dim.dim_param and dim.dim_param not in names:
                 names[dim.dim_param] = "N" if axis == 0 else f"{name}_{axis}"
     for port in (*model.graph.input, *model.graph.output):
-        for dim in port.type.tensor_type.shape.dim:
-            if dim.dim_param:
+        for axis, dim in enumerate(port.type.tensor_type.shape.dim):
+            if axis == 0 and dim.WhichOneof("value") is None:
+                dim.dim_param = "N"
+            elif dim.dim_param:
                 dim.dim_param = re.sub(r"\w+", lambda m: names.get(m[0], m[0]), dim.dim_param)
 
 
@@ -68,6 +70,33 @@ def save(model: onnx.ModelProto, path: Path) -> None:
         return
     options: dict[str, Any] = {"save_as_external_data": True, "location": f"{path.name}.data", "size_threshold": 1024}
     onnx.save_model(model, str(path), **options)
+
+
+def rename_values(model: onnx.ModelProto, names: Mapping[str, str]) -> dict[str, str]:
+    """Renames inputs and outputs, by old name; one whose new name is taken already gets another.
+
+    Returns
+    -------
+    dict
+        Old name -> the name that it has now.
+    """
+    graphs = _graphs(model.graph)
+    taken = {name for graph in graphs for node in graph.node for name in (*node.input, *node.output)}
+    taken |= {value.name for graph in graphs for value in (*graph.initializer, *graph.input, *graph.output)}
+    chosen: dict[str, str] = {}
+    for old, wanted in names.items():
+        new = wanted
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        chosen[old] = new
+    for graph in graphs:
+        for value in (*graph.input, *graph.output):
+            value.name = chosen.get(value.name, value.name)
+        for node in graph.node:
+            for values in (node.input, node.output):
+                values[:] = [chosen.get(name, name) for name in values]
+    return chosen
 
 
 def rename_output(model: onnx.ModelProto, old: str, new: str, *, is_flat: bool) -> None:

@@ -277,6 +277,7 @@ def _finished(
         onnx_file.rename_output(model, meaning.tensor, meaning.name, is_flat=meaning.is_flat)
     left_out = [name for name in names if name not in {meaning.tensor for meaning in meanings}]
     onnx_file.keep_outputs(model, [meaning.name for meaning in meanings])
+    onnx_file.name_dimensions(model, [port.name for port in ports])
     onnx_file.save(model, path)
     return meanings, left_out
 

@@ -123,8 +123,8 @@ def to_onnx(
         with torch.no_grad(), quiet():
             made = torch.onnx.export(
                 program,
-                input_names=[port.name for port in inputs],
-                output_names=[port.name for port in outputs],
+                input_names=[f"vonk_in_{i}" for i in range(len(inputs))],
+                output_names=[f"vonk_out_{i}" for i in range(len(outputs))],
                 opset_version=OPSET,
                 dynamo=True,
                 verbose=False,
@@ -138,18 +138,25 @@ def to_onnx(
         )
         raise PackError(f"{what}: pack it with {ways}") from error
     onnx_file.clean(proto)
-    onnx_file.name_dimensions(proto, [port.name for port in inputs])
+    tensors = onnx_file.rename_values(
+        proto,
+        {f"vonk_in_{i}": port.name for i, port in enumerate(inputs)}
+        | {f"vonk_out_{i}": port.name for i, port in enumerate(outputs)},
+    )
+    names = [tensors[f"vonk_in_{i}"] for i in range(len(inputs))]
+    onnx_file.name_dimensions(proto, names)
     onnx_file.save(proto, path)
     try:
         found_in, found_out = _opened.ports(path)
     except PackError as error:
         raise PackError(f"{error}: or pack it with {ways}") from error
     by_name = {port.name: port for port in found_in}
-    if unused := [port.name for port in inputs if port.name not in by_name]:
+    if unused := [port.name for port, name in zip(inputs, names, strict=True) if name not in by_name]:
         raise PackError(
             f"input '{unused[0]}' has no part in the result: leave it out of forward, or pack it with {ways}"
         )
-    return [by_name[port.name] for port in inputs], renamed(found_out, outputs)
+    found_in = [replace(by_name[name], name=port.name) for port, name in zip(inputs, names, strict=True)]
+    return found_in, [replace(port, name=want.name) for port, want in zip(found_out, outputs, strict=True)]
 
 
 def _chain(error: BaseException | None) -> str:
@@ -226,7 +233,7 @@ def to_torchscript(ready: Ready, path: Path) -> tuple[list[Port], list[Port], di
         )
     described = [replace(port, name=f"x{i}") for i, port in enumerate(ready.inputs)]
     found = _saved(traced, path, described, ready)
-    note = f"{name} was traced with {len(ready.example[0])} rows: torch.jit.script cannot compile it: {reason}"
+    note = f"{name} was traced with {len(ready.example[0])} rows, since torch.jit.script does not do: {reason}"
     return (*found, note)
 
 
