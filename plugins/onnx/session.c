@@ -169,6 +169,24 @@ static vonk_status add_companions(const vonk_plugin_model *model,
   return status;
 }
 
+/* Lets ONNX Runtime use an .ort file's bytes where they are, which stay until the model is
+ * released; the weights among them, too, if they are to be shared. */
+static vonk_status use_bytes(const vonk_plugin_model *model, kit_slice file,
+                             ort_session_options *options, vonk_error *err) {
+  enum { ALIGN = 16 }; /* as a FlatBuffer has its numbers */
+  const onnx_runtime *runtime = model->runtime;
+  if (!model->is_ort_format || (uintptr_t)file.data % ALIGN != 0) {
+    return VONK_OK; /* ONNX Runtime makes a copy */
+  }
+  ort_status *status = runtime->api.AddSessionConfigEntry(
+      options, "session.use_ort_model_bytes_directly", "1");
+  if (status == NULL && model->share_weights) {
+    status = runtime->api.AddSessionConfigEntry(
+        options, "session.use_ort_model_bytes_for_initializers", "1");
+  }
+  return vonk_onnx_check(runtime, status, err, "'%s'", model->path);
+}
+
 /* Makes the OrtSession: of the file at the model's path, which takes less memory, or of
  * bytes. */
 static vonk_status make_session(const vonk_plugin_model *model,
@@ -182,6 +200,7 @@ static vonk_status make_session(const vonk_plugin_model *model,
         "'%s'", model->path);
   }
   VONK_TRY(vonk_kit_source_map(&model->source, UINT64_MAX, "a file", &file, err));
+  VONK_TRY(use_bytes(model, file, options, err));
   if (model->n_companions != 0) {
     VONK_TRY(add_companions(model, options, err));
   }

@@ -236,9 +236,11 @@ class MemoryPlugin(Plugin):
         path = Path(path)
         return self.open_files(path, None if path.is_dir() else path.name, read_folder(path), **options)
 
-    def open_files(self, path: Path, main: str | None, files: dict[str, bytes], **options: str) -> Model:
+    def open_files(
+        self, path: Path, main: str | None, files: dict[str, bytes], shift: int = 1, **options: str
+    ) -> Model:
         """Opens files by name, of which `main` is the model's own; None: their folder is the model."""
-        return Model(self, path, options, Memory(path, main, files))
+        return Model(self, path, options, Memory(path, main, files, shift))
 
 
 def read_folder(path: Path) -> dict[str, bytes]:
@@ -250,15 +252,17 @@ def read_folder(path: Path) -> dict[str, bytes]:
 
 
 class Memory:
-    """vonk_files, whose table is gone after `use`; the bytes stay, at odd addresses."""
+    """vonk_files, whose table is gone after the call; the bytes stay, `shift` bytes behind a multiple of 64."""
 
-    def __init__(self, path: Path, main: str | None, files: dict[str, bytes]) -> None:
+    def __init__(self, path: Path, main: str | None, files: dict[str, bytes], shift: int = 1) -> None:
         names = sorted(files, key=os.fsencode)
-        self.bytes = [c.create_string_buffer(b"\0" + files[name], len(files[name]) + 1) for name in names]
+        self.bytes = [c.create_string_buffer(len(files[name]) + 128) for name in names]
         rows = (File * max(len(names), 1))()
-        for row, name, data in zip(rows, names, self.bytes, strict=False):
-            row.name, row.nbytes = os.fsencode(name), len(data) - 1
-            row.data = c.addressof(data) + 1 if len(data) > 1 else None
+        for row, name, room in zip(rows, names, self.bytes, strict=False):
+            row.name, row.nbytes = os.fsencode(name), len(files[name])
+            start = (c.addressof(room) + 63) // 64 * 64 + shift
+            row.data = start if files[name] else None
+            c.memmove(start, files[name], len(files[name]))
         self.files = Files(struct_size=c.sizeof(Files), n_files=len(names), files=rows,
                            path=os.fsencode(NOWHERE + str(path)),
                            main=None if main is None else os.fsencode(main))  # fmt: skip

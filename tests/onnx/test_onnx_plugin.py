@@ -294,6 +294,56 @@ def test_ort_format_is_read_whatever_its_name(plugin: abi.Plugin, tmp_path: Path
         assert same_bits(found, expected), (found, expected)
 
 
+@pytest.mark.parametrize("shared", ["0", "1"])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_ort_file_in_memory_is_used_where_it_is(by_path: abi.Plugin, tmp_path: Path, shift: int, shared: str) -> None:
+    """At an address that suits ONNX Runtime, and at one that does not."""
+    path = save(models.mlp((64, 32, 4)), tmp_path / "m.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "m.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(path), options)
+    x = np.random.default_rng(4).standard_normal((5, 64)).astype(np.float32)
+    (expected,) = reference(path, x=x)
+    files = {"m.ort": (tmp_path / "m.ort").read_bytes()}
+    model = by_path.in_memory().open_files(tmp_path / "m.ort", "m.ort", files, shift, shared_weights=shared)
+    for threads in (1, 2):  # the second makes a session of its own
+        session = model.session(threads=threads)
+        (found,) = session.run(x)
+        assert found is not None
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        session.close()
+    model.close()
+
+
+@pytest.mark.parametrize("location", ["w.bin", "./w.bin", "sub/../w.bin", "sub//w.bin", "x.bin"])
+def test_external_data_in_memory_are_found_by_name(by_path: abi.Plugin, tmp_path: Path, location: str) -> None:
+    """The model's own file lies in a folder of the bundle, and nothing is looked for in the working folder."""
+    memory = by_path.in_memory()
+    weights = np.array([1, 2, 3, 4], np.float32).tobytes()
+    content = make_hostile.PLACES["initializer"](make_hostile.external(location)).SerializeToString()
+    files = {"a/m.onnx": content, "a/w.bin": weights, "a/sub/w.bin": weights, "w.bin": b"", "x.bin": weights}
+    path = tmp_path / "a/m.onnx"
+    if ".." in location or location == "x.bin":
+        why = "leaves the model's folder" if ".." in location else "No such file or directory"
+        with pytest.raises(abi.PluginError, match=why):
+            memory.open_files(path, "a/m.onnx", files)
+        return
+    model = memory.open_files(path, "a/m.onnx", files)
+    (found,) = model.session().run(np.ones((1, 4), np.float32))
+    assert found is not None and found.tolist() == [[2, 3, 4, 5]]
+
+
+def test_external_data_of_no_weight_are_refused_in_memory(by_path: abi.Plugin, tmp_path: Path) -> None:
+    """ONNX Runtime would look for them in the working folder."""
+    weights = np.array([1, 2, 3, 4], np.float32).tobytes()
+    for place in sorted(set(make_hostile.PLACES) - {"initializer"}):
+        files = {"m.onnx": make_hostile.PLACES[place](make_hostile.external("w.bin")).SerializeToString()}
+        files["w.bin"] = weights
+        with pytest.raises(abi.PluginError, match="is no weight of the main graph"):
+            by_path.in_memory().open_files(tmp_path / "m.onnx", "m.onnx", files)
+
+
 def test_recognise_looks_at_the_content(plugin: abi.Plugin, tmp_path: Path) -> None:
     good = save(models.mlp((784, 512, 10)), tmp_path / "a.bin")
     assert plugin.recognise(good) == 2
