@@ -17,6 +17,7 @@ foreach(source IN LISTS VONK_FUZZ_SOURCES)
   add_executable(${target} ${source})
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_include_directories(${target} SYSTEM PRIVATE ${VONK_YYJSON_DIR})
   target_compile_definitions(${target} PRIVATE VONK_MOCK_DIR="${PROJECT_BINARY_DIR}/mock")
   target_link_libraries(${target} PRIVATE vonk_flags vonk_core)
   # <framework>_<what>.c looks into that framework's plug-in.
