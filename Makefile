@@ -1,14 +1,14 @@
 # The commands of this project. CMake builds the C code; this file only strings commands together.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup deps demo train test bench bench-peers soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
+.PHONY: help setup deps demo demo-frameworks train test bench bench-peers soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
 
 VENV = .venv/bin
 FUZZ_SECONDS = 60
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | \
-	  awk -F'|' 'BEGIN { print "make TARGET, where TARGET is:" } { printf "  %-12s %s\n", $$1, $$2 }'
+	  awk -F'|' 'BEGIN { print "make TARGET, where TARGET is:" } { printf "  %-15s %s\n", $$1, $$2 }'
 
 setup: ## install all that is needed, build vonk: .venv/bin/vonk. EXTRAS=tensorflow,torch,sklearn (or all) adds frameworks
 	@tools/setup.sh vonk report
@@ -20,6 +20,10 @@ deps: ## set-up without building vonk itself
 demo: ## score the 10,000 MNIST test digits with a trained network
 	@tools/setup.sh vonk mnist
 	@$(VENV)/python examples/mnist/demo.py
+
+demo-frameworks: ## the same digits by networks of Keras and PyTorch, packed with vonk pack, side by side in one query
+	@EXTRAS=tensorflow,torch tools/setup.sh vonk mnist
+	@$(VENV)/python examples/mnist/demo_frameworks.py
 
 train: ## train the examples' models again (their results are committed)
 	@EXTRAS=tensorflow,torch tools/setup.sh mnist train

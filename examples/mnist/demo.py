@@ -5,6 +5,7 @@ make demo
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from digits import ROOT, read_digits
 
-PROGRAM = Path(".venv/bin/vonk")
+PROGRAM = Path(os.environ.get("VONK_PROGRAM", ".venv/bin/vonk"))
 MODEL = Path("examples/mnist/mnist.onnx")
 ROWS = Path("build/mnist/test.parquet")
 PREDICTIONS = Path("build/mnist/predictions.parquet")
@@ -42,10 +43,15 @@ def write_rows(path: Path) -> None:
     partial.replace(path)
 
 
+def quoted(word: str) -> str:
+    """As a user would type it: SQL in double quotes, for it has single ones."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+
+
 def run(*arguments: str | Path) -> None:
     """Shows a command as a user would type it, and runs it."""
     command = [str(PROGRAM), *map(str, arguments)]
-    print(f"$ {shlex.join(command)}", flush=True)
+    print(f"$ {' '.join(map(quoted, command))}", flush=True)
     done = subprocess.run(command, cwd=ROOT, check=False)
     if done.returncode != 0:
         sys.exit(f"demo: the command above ended with status {done.returncode}")
