@@ -20,6 +20,7 @@ from vonk.packing._spec import FLOATS
 VERSION = 1
 MAX_BYTES = 4 << 20
 _SELFTEST_ROWS = 4
+_MAX_LABEL_BYTES = 16 << 20  # all of them
 #: A list of numbers over several lines; inside a text there is no bare line break.
 _SCALARS = re.compile(r"\[\n\s*((?:[-+0-9.eE]+|null)(?:,\n\s*(?:[-+0-9.eE]+|null))*)\n\s*\]")
 _SELFTEST_BYTES = 1 << 20
@@ -60,6 +61,8 @@ def _label_texts(source: Any) -> tuple[str, ...]:
     else:
         what = f"--labels: {os.fspath(source)}"
         try:
+            if (size := Path(source).stat().st_size) > _MAX_LABEL_BYTES:
+                raise PackError(f"{what}: has {size:,} bytes: labels have at most {_MAX_LABEL_BYTES:,}", "VONK_INVALID")
             texts = Path(source).read_text("utf-8-sig").splitlines()
         except OSError as error:
             raise PackError(f"{what}: {error.strerror}", "VONK_IO") from None
