@@ -18,7 +18,7 @@ static inline void put(vonk_buffer *out, const void *bytes, size_t n) {
 }
 static inline void put_number(vonk_buffer *out, uint64_t number, int n_bytes) {
   for (int i = 0; i < n_bytes; i++) {
-    uint8_t byte = (uint8_t)(number >> (8 * i));
+    uint8_t byte = (uint8_t)(i < 8 ? number >> (8 * i) : 0);
     put(out, &byte, 1);
   }
 }
