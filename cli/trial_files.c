@@ -86,15 +86,15 @@ void trial_read_files(trial *t, trial_memory memory, trial_files *out) {
   EXPECT(t, stat(folder, &info) == 0, "%s: is not there", t->model);
   char *slash = strrchr(folder, '/');
   char name[256];
-  snprintf(name, sizeof(name), "%s", slash == NULL ? folder : slash + 1);
+  snprintf(name, sizeof(name), "%.255s", slash == NULL ? folder : slash + 1);
   *out = (trial_files){.rows = calloc(MAX_FILES, sizeof(*out->rows))};
   EXPECT(t, out->rows != NULL, "no memory");
-  snprintf(out->path, sizeof(out->path), "%s/nowhere/%s", t->folder, name);
+  snprintf(out->path, sizeof(out->path), "%.1000s/nowhere/%s", t->folder, name);
   bool is_file = !S_ISDIR(info.st_mode);
   if (is_file && slash == NULL) {
     snprintf(folder, sizeof(folder), ".");
   } else if (is_file) {
-    slash[slash == folder] = '\0';
+    slash[slash == folder ? 1 : 0] = '\0';
   }
   reading.t = t;
   reading.out = out;
