@@ -27,6 +27,8 @@ from vonk.packing._plan import Array, Conversion, PackError, Port, Request
 
 #: ONNX Runtime 1.16 reads them
 OPSETS = {"": 18, "ai.onnx.ml": 3}
+#: ONNX's numbers of two types
+FLOAT, DOUBLE = 1, 11
 ROWS = 40
 SEED = 20
 #: of a model in float32, where the estimator computes in double precision
@@ -165,7 +167,8 @@ def _converted(estimator: Any, ports: Sequence[Port]) -> Any:
     options = {}
     twin = _convertible(estimator)
     for _, part in sklearn_inputs.steps(twin):
-        allowed = _allowed_options(part)
+        # a pipeline would hand its options to its last step, whatever that is
+        allowed = {} if hasattr(part, "steps") else _allowed_options(part)
         if chosen := {key: value for key, value in OPTIONS.items() if key in allowed}:
             options[id(part)] = chosen
     types = [(port.name, sklearn_inputs.onnx_type(port)) for port in ports]
@@ -251,6 +254,7 @@ def _finished(
     """Names the outputs by what they are and writes the file; what they mean, and those that mean nothing."""
     onnx_file = importlib.import_module("vonk.packing.onnx_file")
     onnx_file.clean(model)
+    _tell_tree_outputs(model)
     onnx_file.save(model, path)
     try:
         with vonk.open(path) as opened:
@@ -280,6 +284,15 @@ def _finished(
     onnx_file.name_dimensions(model, [port.name for port in ports])
     onnx_file.save(model, path)
     return meanings, left_out
+
+
+def _tell_tree_outputs(model: Any) -> None:
+    """Trees give float32 whatever they take; skl2onnx declares float64 for a float64 input."""
+    trees = {name for node in model.graph.node if node.op_type.startswith("TreeEnsemble") for name in node.output}
+    for port in model.graph.output:
+        kind = port.type.tensor_type
+        if port.name in trees and kind.elem_type == DOUBLE:
+            kind.elem_type = FLOAT
 
 
 def _methods(estimator: Any) -> dict[str, str]:
