@@ -144,12 +144,16 @@ static vonk_status set_options(const vonk_plugin_model *model, uint32_t threads,
 static vonk_status add_companions(const vonk_plugin_model *model,
                                   ort_session_options *options, vonk_error *err) {
   const size_t n = model->n_companions;
-  const char **names = vonk_kit_alloc(n * sizeof *names);
-  char **bytes = vonk_kit_alloc(n * sizeof *bytes);
-  size_t *sizes = vonk_kit_alloc(n * sizeof *sizes);
-  vonk_status status = VONK_OK;
-  if (names == NULL || bytes == NULL || sizes == NULL) {
-    status = vonk_kit_fail_nomem(err, 3 * n * sizeof *names);
+  kit_arena arena = {0};
+  const char **names = NULL;
+  char **bytes = NULL;
+  size_t *sizes = NULL;
+  vonk_status status = vonk_kit_new(&arena, n, sizeof *names, &names, err);
+  if (status == VONK_OK) {
+    status = vonk_kit_new(&arena, n, sizeof *bytes, &bytes, err);
+  }
+  if (status == VONK_OK) {
+    status = vonk_kit_new(&arena, n, sizeof *sizes, &sizes, err);
   }
   for (size_t i = 0; status == VONK_OK && i < n; ++i) {
     const onnx_companion *row = &model->companions[i];
@@ -163,9 +167,7 @@ static vonk_status add_companions(const vonk_plugin_model *model,
                                  options, names, bytes, sizes, n),
                              err, "'%s'", model->path);
   }
-  vonk_kit_free((void *)names);
-  vonk_kit_free((void *)bytes);
-  vonk_kit_free(sizes);
+  vonk_kit_arena_release(&arena);
   return status;
 }
 
