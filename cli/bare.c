@@ -90,7 +90,6 @@ static vonk_status make_places(const vonk_model_summary *s, int64_t batch_rows, 
 
 static vonk_status run_batch(const bare *b, vonk_plugin_session *session, int64_t first,
                              lane *l, vonk_error *err) {
-  const vonk_plugin_v1 *api = &vonk_model_plugin(b->model)->api;
   const vonk_model_summary *s = vonk_model_summarize(b->model);
   int64_t n =
       b->rows->n_rows - first < b->batch_rows ? b->rows->n_rows - first : b->batch_rows;
@@ -103,7 +102,7 @@ static vonk_status run_batch(const bare *b, vonk_plugin_session *session, int64_
                   .inputs = l->input_list,
                   .outputs = l->output_list,
                   .host = vonk_host_get()};
-  vonk_status status = api->run(session, &run, err);
+  vonk_status status = vonk_session_run(b->model, session, &run, err);
   for (uint32_t i = 0; i < s->n_outputs; i++) {
     if (l->outputs[i].release != NULL) {
       l->outputs[i].release(&l->outputs[i]);

@@ -203,7 +203,7 @@ foreach(source IN LISTS VONK_PYTESTS)
     "VONK_LIBRARY=${PROJECT_BINARY_DIR}/lib/libvonk.so"
     "VONK_MOCK_DIR=${VONK_MOCK_FOLDER}" "VONK_TEST_PLUGIN_DIR=${VONK_PLUGIN_FOLDER}"
     "VONK_TEST_SANITIZE=${VONK_SANITIZE}" "VONK_TEST_FRAMEWORKS=${VONK_TEST_FRAMEWORKS}")
-  if(folder MATCHES "^(frameworks|packing)$")
+  if(folder MATCHES "^(bundle|frameworks|packing)$")
     set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT "PYTHONPATH=${PROJECT_BINARY_DIR}/python"
       "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension")
     set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # the first of them makes the models

@@ -118,11 +118,6 @@ static vonk_status read_end64(archive *a, const uint8_t *small, uint64_t *end,
 
 static vonk_status read_end(archive *a, vonk_error *err) {
   const uint8_t *data = a->file.data;
-  if (a->file.size < END_BYTES || memcmp(data, "PK\3\4", 4) != 0) {
-    return vonk_bundle_fail(a->bundle, err, VONK_MODEL,
-                            "is no zip file: a bundle is a zip file or a folder: check "
-                            "the name, or get the file again");
-  }
   uint64_t end = a->file.size - END_BYTES;
   const uint8_t *record = data + end;
   if (memcmp(record, "PK\5\6", 4) != 0) {
@@ -149,6 +144,26 @@ static vonk_status read_end(archive *a, vonk_error *err) {
   }
   if (a->directory > end || a->directory_size != end - a->directory) {
     return fail(a, "its directory is not where its end record says", err);
+  }
+  return VONK_OK;
+}
+
+/* Another kind of zip file is told apart before anything else is said of it. */
+static vonk_status check_begin(const archive *a, vonk_error *err) {
+  static const char name[] = VONK_MANIFEST;
+  const uint8_t *data = a->file.data;
+  if (a->file.size < END_BYTES || memcmp(data, "PK", 2) != 0) {
+    return vonk_bundle_fail(a->bundle, err, VONK_MODEL,
+                            "is no zip file: a bundle is a zip file or a folder: check "
+                            "the name, or get the file again");
+  }
+  if (a->file.size < LOCAL_BYTES + sizeof name - 1 ||
+      get2(data + 26) != sizeof name - 1 ||
+      memcmp(data + LOCAL_BYTES, name, sizeof name - 1) != 0) {
+    return vonk_bundle_fail(a->bundle, err, VONK_MODEL,
+                            "its first entry is not " VONK_MANIFEST
+                            ": it is another kind of zip file: pack the model with vonk "
+                            "pack");
   }
   return VONK_OK;
 }
@@ -359,14 +374,9 @@ static vonk_status check_names(archive *a, vonk_error *err) {
 /* --- the files ----------------------------------------------------------------------- */
 
 static vonk_status take_manifest(vonk_bundle *bundle, const archive *a, vonk_error *err) {
-  const entry *first = &a->entries[0];
-  static const char name[] = VONK_MANIFEST;
-  if (a->n_entries == 0 || first->n_name != sizeof name - 1 ||
-      memcmp(first->name, name, sizeof name - 1) != 0) {
-    return vonk_bundle_fail(bundle, err, VONK_MODEL,
-                            "its first entry is not " VONK_MANIFEST
-                            ": it is another kind of zip file: pack the model with vonk "
-                            "pack");
+  const entry *first = &a->entries[0]; /* named so: check_begin, and headers agree */
+  if (a->n_entries == 0) {
+    return fail(a, "its directory is empty", err);
   }
   if (first->size > VONK_MANIFEST_MAX) {
     return vonk_bundle_fail(bundle, err, VONK_MODEL,
@@ -402,6 +412,7 @@ static vonk_status take_files(vonk_bundle *bundle, const archive *a, vonk_error 
 
 vonk_status vonk_zip_read(vonk_bundle *bundle, vonk_error *err) {
   archive a = {.bundle = bundle, .file = bundle->map};
+  VONK_TRY(check_begin(&a, err));
   VONK_TRY(read_end(&a, err));
   VONK_TRY(vonk_new((size_t)a.n_entries + 1, sizeof *a.entries, &a.entries, err));
   vonk_status status = read_entries(&a, err);
