@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -110,15 +111,25 @@ def _reason(error: BaseException) -> str:
 def save_savedmodel(traced: Traced, folder: Path) -> tuple[Path, list[Port], list[Port], str]:
     """Writes it; the folder, the ports as the plug-in has them, and what wrote it."""
     holder = tf.Module()
-    holder.trained = list(traced.function.variables)
+    holder.trained = _in_order(traced)
     holder.tables = _tables(traced.model)
     tf.saved_model.save(holder, str(folder), signatures={"serving_default": traced.function})
+    (folder / "fingerprint.pb").unlink(missing_ok=True)  # random, and read by nobody
     inputs, outputs = _opened.ports(folder)
     return (
         folder,
         _users(inputs, traced.tensors_in),
         _users(outputs, traced.tensors_out),
         f"tensorflow {tf.__version__}",
+    )
+
+
+def _in_order(traced: Traced) -> list[Any]:
+    """The function's variables in the model's order: its own is another in each process, and equal models shall give
+    equal bytes."""
+    places = {id(variable.value): i for i, variable in enumerate(traced.model.variables)}
+    return sorted(
+        traced.function.variables, key=lambda variable: (places.get(id(variable), len(places)), variable.name)
     )
 
 
@@ -141,11 +152,19 @@ def _tables(model: Any) -> list[Any]:
     ]
 
 
-def _users(ports: Sequence[Port], tensors: Mapping[str, str]) -> list[Port]:
+def _both(traced: Traced, inputs: Sequence[Port], outputs: Sequence[Port]) -> tuple[list[Port], list[Port]]:
+    """TensorFlow sorts a function's outputs by name."""
+    ins, outs = traced.tensors_in, traced.tensors_out
+    return _users(inputs, ins, list(ins.values())), _users(outputs, outs, sorted(outs.values()))
+
+
+def _users(ports: Sequence[Port], tensors: Mapping[str, str], order: Sequence[str]) -> list[Port]:
     """In the model's order, under the names users know."""
     by_tensor = {port.name: port for port in ports}
+    if set(by_tensor) != set(tensors.values()):  # ONNX has no two tensors of one name, TensorFlow may
+        by_tensor = dict(zip(order, ports, strict=True))
     return [
-        replace(by_tensor[tensor], name=name, tensor=tensor, dim_names=())  # tf2onnx calls them unk__8
+        replace(by_tensor[tensor], name=name, dim_names=())  # tf2onnx calls them unk__8
         for name, tensor in tensors.items()
     ]
 
@@ -159,14 +178,33 @@ def save_onnx(traced: Traced, folder: Path) -> tuple[Path, list[Port], list[Port
     folder.mkdir()
     path = folder / "model.onnx"
     _patch()
+    log = _Log()
+    logging.getLogger("tf2onnx").addHandler(log)
     try:
         tf2onnx.convert.from_function(
             tf.function(traced.function), input_signature=traced.specs, opset=_OPSET, output_path=str(path)
         )
     except Exception as error:
         raise PackError(f"tf2onnx cannot convert the model: {_reason(error)}: leave out --to onnx") from error
+    finally:
+        logging.getLogger("tf2onnx").removeHandler(log)
+    if log.unsupported:
+        raise PackError(f"tf2onnx cannot convert the model: {log.unsupported}: leave out --to onnx")
     inputs, outputs = _opened.ports(path)
-    return path, inputs, outputs, _opened.version("tf2onnx")
+    if len(inputs) != len(traced.tensors_in) or len(outputs) != len(traced.tensors_out):
+        raise PackError("tf2onnx left out inputs or outputs of the model that it found unused: leave out --to onnx")
+    return path, *_both(traced, inputs, outputs), _opened.version("tf2onnx")
+
+
+class _Log(logging.Handler):
+    """tf2onnx writes operations that it does not know into the file, and only logs that."""
+
+    unsupported = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().partition("\n")[0].partition(" (fct=")[0]
+        if text.startswith(("Unsupported ops", "Failed to convert node")):
+            self.unsupported = self.unsupported or text
 
 
 def _patch() -> None:
