@@ -116,12 +116,7 @@ def save_savedmodel(traced: Traced, folder: Path) -> tuple[Path, list[Port], lis
     tf.saved_model.save(holder, str(folder), signatures={"serving_default": traced.function})
     (folder / "fingerprint.pb").unlink(missing_ok=True)  # random, and read by nobody
     inputs, outputs = _opened.ports(folder)
-    return (
-        folder,
-        _users(inputs, traced.tensors_in),
-        _users(outputs, traced.tensors_out),
-        f"tensorflow {tf.__version__}",
-    )
+    return folder, *_both(traced, inputs, outputs), f"tensorflow {tf.__version__}"
 
 
 def _in_order(traced: Traced) -> list[Any]:
