@@ -4,20 +4,30 @@
 
 #include "predict/plan.h"
 
-/* Where text i ends, if it is the label of index[i * stride]; what `validity` says is
- * NULL, and everything if there are no labels, is empty. */
-static vonk_status measure_labels(const output_plan *o, int64_t n, const uint8_t *index,
-                                  size_t stride, const uint8_t *validity,
+/* The numbers of n classes, an int64 every `stride` bytes. */
+typedef struct class_numbers {
+  const output_plan *output;
+  int64_t n;
+  const uint8_t *first;
+  size_t stride;
+} class_numbers;
+
+static int64_t number_at(const class_numbers *c, int64_t i) {
+  int64_t number;
+  memcpy(&number, c->first + (size_t)i * c->stride, sizeof number);
+  return number;
+}
+
+/* Where the label of each ends; what `validity` says is NULL, and everything if there are
+ * no labels, is empty. */
+static vonk_status measure_labels(const class_numbers *c, const uint8_t *validity,
                                   int32_t *offsets, vonk_error *err) {
+  const output_plan *o = c->output;
   size_t at = 0;
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < c->n; i++) {
     bool is_there =
         o->labels != NULL && (validity == NULL || vonk_bit_get(validity, (size_t)i));
-    if (is_there) {
-      int64_t class;
-      memcpy(&class, index + (size_t)i * stride, sizeof class);
-      at += strlen(o->labels[class]);
-    }
+    at += is_there ? strlen(o->labels[number_at(c, i)]) : 0;
     if (at > INT32_MAX) {
       return vonk_fail(
           err, VONK_INVALID,
@@ -29,33 +39,29 @@ static vonk_status measure_labels(const output_plan *o, int64_t n, const uint8_t
   return VONK_OK;
 }
 
-static void copy_labels(const output_plan *o, int64_t n, const uint8_t *index,
-                        size_t stride, const int32_t *offsets, uint8_t *bytes) {
-  for (int64_t i = 0; i < n; i++) {
+static void copy_labels(const class_numbers *c, const int32_t *offsets, uint8_t *bytes) {
+  for (int64_t i = 0; i < c->n; i++) {
     size_t nbytes = (size_t)(offsets[i + 1] - offsets[i]);
     if (nbytes > 0) {
-      int64_t class;
-      memcpy(&class, index + (size_t)i * stride, sizeof class);
-      memcpy(bytes + offsets[i], o->labels[class], nbytes);
+      memcpy(bytes + offsets[i], c->output->labels[number_at(c, i)], nbytes);
     }
   }
 }
 
-/* The labels of n classes that lie `stride` bytes apart. *validity is taken over on
- * success. */
-static vonk_status make_text(const output_plan *o, int64_t n, const uint8_t *index,
-                             size_t stride, int64_t null_count, uint8_t **validity,
-                             struct ArrowArray *out, vonk_error *err) {
+/* *validity is taken over on success. */
+static vonk_status make_text(const class_numbers *c, int64_t null_count,
+                             uint8_t **validity, struct ArrowArray *out,
+                             vonk_error *err) {
   int32_t *offsets = NULL;
   uint8_t *bytes = NULL;
-  VONK_TRY(vonk_new((size_t)n + 1, sizeof *offsets, &offsets, err));
-  vonk_status status = measure_labels(o, n, index, stride, *validity, offsets, err);
+  VONK_TRY(vonk_new((size_t)c->n + 1, sizeof *offsets, &offsets, err));
+  vonk_status status = measure_labels(c, *validity, offsets, err);
   if (status == VONK_OK) {
-    status = vonk_new((size_t)offsets[n], 1, &bytes, err);
+    status = vonk_new((size_t)offsets[c->n], 1, &bytes, err);
   }
   if (status == VONK_OK) {
-    copy_labels(o, n, index, stride, offsets, bytes);
-    status = vonk_array_text(n, null_count, *validity, offsets, bytes, out, err);
+    copy_labels(c, offsets, bytes);
+    status = vonk_array_text(c->n, null_count, *validity, offsets, bytes, out, err);
   }
   if (status != VONK_OK) {
     vonk_delete(offsets);
@@ -69,7 +75,8 @@ static vonk_status make_text(const output_plan *o, int64_t n, const uint8_t *ind
 vonk_status vonk_emit_labels(const output_plan *o, int64_t n, int64_t null_count,
                              uint8_t **validity, uint8_t **values, struct ArrowArray *out,
                              vonk_error *err) {
-  VONK_TRY(make_text(o, n, *values, sizeof(int64_t), null_count, validity, out, err));
+  class_numbers c = {o, n, *values, sizeof(int64_t)};
+  VONK_TRY(make_text(&c, null_count, validity, out, err));
   vonk_delete(*values);
   *values = NULL;
   return VONK_OK;
@@ -96,8 +103,8 @@ static vonk_status emit_entry_labels(const output_plan *o, int64_t n,
   if (o->labels == NULL) {
     VONK_TRY(vonk_new(((size_t)n + 7) / 8, 1, &validity, err));
   }
-  vonk_status status = make_text(o, n, (const uint8_t *)entries, sizeof *entries,
-                                 o->labels == NULL ? n : 0, &validity, out, err);
+  class_numbers c = {o, n, (const uint8_t *)entries, sizeof *entries};
+  vonk_status status = make_text(&c, o->labels == NULL ? n : 0, &validity, out, err);
   vonk_delete(validity);
   return status;
 }

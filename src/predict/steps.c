@@ -117,7 +117,7 @@ static vonk_status plan_step(const vonk_step *step, const input_plan *input,
   plan->kind = step->kind;
   plan->axis = step->axis;
   plan->n = step->n;
-  plan->period = step->n * ((PERIOD + step->n - 1) / step->n);
+  plan->period = plan->n * ((PERIOD + plan->n - 1) / plan->n);
   VONK_TRY(make_numbers(dtype, step->a, plan->n, plan->period, &plan->a, err));
   return make_numbers(dtype, step->b, plan->n, plan->period, &plan->b, err);
 }
