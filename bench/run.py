@@ -15,6 +15,7 @@ BENCHMARKS = (
         "every framework: vonk against its own best loop, and the first row",
         [sys.executable, ROOT / "bench/frameworks.py"],
     ),
+    ("vonk pack's choices against Keras and PyTorch", [sys.executable, ROOT / "bench/pack.py"]),
     ("SQL against the bare loop", [sys.executable, ROOT / "bench/sql.py"]),
     ("Model.predict against the bare loop", [sys.executable, ROOT / "bench/python_api.py"]),
     ("vonk run from end to end", [sys.executable, ROOT / "bench/end_to_end.py"]),

@@ -38,7 +38,7 @@ def open_onnx(path: str) -> Loop:
 
 
 def open_tensorflow(path: str) -> Loop:
-    import tensorflow as tf  # type: ignore[import-untyped]  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
