@@ -73,7 +73,7 @@ def trace(model: Any, request: Request) -> Traced:
     def serve(*tensors: Any) -> dict[str, Any]:
         found = called.run(tensors)
         names[:] = found
-        return dict(zip(_identifiers(list(found)).values(), found.values(), strict=True))
+        return dict(zip(_identifiers(list(found), tensors_in).values(), found.values(), strict=True))
 
     function = tf.function(serve, input_signature=specs, autograph=False)
     try:
@@ -82,20 +82,22 @@ def trace(model: Any, request: Request) -> Traced:
         raise
     except Exception as error:
         raise PackError(f"the model cannot be traced: {_reason(error)}") from error
-    return Traced(model, called, concrete, specs, tensors_in, _identifiers(names))
+    return Traced(model, called, concrete, specs, tensors_in, _identifiers(names, tensors_in))
 
 
-def _identifiers(names: list[str]) -> dict[str, str]:
-    """Names that TensorFlow leaves as they are."""
+def _identifiers(names: list[str], taken: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Names that TensorFlow leaves as they are, and that tf2onnx does not mix up with others."""
     found: dict[str, str] = {}
+    others = {name.lower() for name in (taken or {}).values()}
     for name in names:
         plain = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "t"
         plain = plain if plain[0].isalpha() else f"t_{plain}"
         unique, i = plain, 1
-        while unique.lower() in {other.lower() for other in found.values()}:
+        while unique.lower() in others:
             i += 1
             unique = f"{plain}_{i}"
         found[name] = unique
+        others.add(unique.lower())
     return found
 
 
