@@ -289,8 +289,8 @@ VONK_API vonk_status vonk_plugins_visit(int (*visit)(void *arg,
                                                      const vonk_plugin_summary *),
                                         void *arg, vonk_error *err);
 /* How surely one of them can open what lies at path: 0 none can, 1 its name says so, 2 its
- * content says so; then *plugin, which may be NULL, is the plug-in's name, static. Reads
- * the first bytes of a file and loads no framework. */
+ * content says so; then *plugin, which may be NULL, is the plug-in's name, static, or
+ * "bundle". Reads the first bytes of a file and loads no framework. */
 VONK_API int32_t vonk_model_recognise(const char *path, const char **plugin);
 
 /* Where the library of a framework is ("onnxruntime", "tensorflow", "torch"), for a program
