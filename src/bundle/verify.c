@@ -59,15 +59,15 @@ static vonk_status match_file(vonk_bundle *bundle, const char *name, yyjson_val 
 }
 
 vonk_status vonk_files_match(vonk_bundle *bundle, yyjson_val *files, vonk_error *err) {
-  size_t i, n;
-  yyjson_val *key, *value;
+  yyjson_val *key;
   char shown[VONK_SHOWN];
   if (yyjson_obj_size(files) > VONK_BUNDLE_MAX_FILES) {
     return vonk_manifest_fail(bundle, err, "files", "lists more than %d files",
                               VONK_BUNDLE_MAX_FILES);
   }
-  yyjson_obj_foreach(files, i, n, key, value) { /* no key stands twice */
-    VONK_TRY(match_file(bundle, yyjson_get_str(key), value, err));
+  yyjson_obj_iter listed = yyjson_obj_iter_with(files);
+  while ((key = yyjson_obj_iter_next(&listed)) != NULL) { /* no key stands twice */
+    VONK_TRY(match_file(bundle, yyjson_get_str(key), yyjson_obj_iter_get_val(key), err));
   }
   for (size_t k = 0; k < bundle->n_files; k++) {
     const char *name = bundle->files[k].name;

@@ -194,13 +194,21 @@ static void present(const vonk_port *port, const vonk_io *of_plugin, vonk_io *ou
   }
 }
 
-static vonk_status match_ports(vonk_model *model, const vonk_port *ports,
-                               uint32_t n_ports, const vonk_io *of_plugin, uint32_t n,
-                               bool is_output, uint32_t *order, vonk_io *out,
-                               vonk_error *err) {
-  for (uint32_t i = 0; i < n_ports; i++) {
-    VONK_TRY(find_tensor(model, &ports[i], of_plugin, n, is_output, &order[i], err));
-    present(&ports[i], &of_plugin[order[i]], &out[i]);
+/* The inputs, or the outputs. */
+typedef struct side {
+  const vonk_port *ports;
+  uint32_t n_ports;
+  const vonk_io *of_plugin;
+  uint32_t n_of_plugin;
+  bool is_output;
+} side;
+
+static vonk_status match_ports(vonk_model *model, const side *s, uint32_t *order,
+                               vonk_io *out, vonk_error *err) {
+  for (uint32_t i = 0; i < s->n_ports; i++) {
+    VONK_TRY(find_tensor(model, &s->ports[i], s->of_plugin, s->n_of_plugin, s->is_output,
+                         &order[i], err));
+    present(&s->ports[i], &s->of_plugin[order[i]], &out[i]);
   }
   return VONK_OK;
 }
@@ -267,11 +275,12 @@ vonk_status vonk_bundled_present(vonk_model *model, vonk_model_info *info,
   VONK_TRY(check_model(model, info, err));
   VONK_TRY(vonk_new(n, sizeof *model->order, &model->order, err));
   VONK_TRY(vonk_new(n, sizeof *model->ios, &model->ios, err));
-  vonk_status status = match_ports(model, m->inputs, m->n_inputs, of_plugin,
-                                   info->n_inputs, false, model->order, model->ios, err);
+  const side in = {m->inputs, m->n_inputs, of_plugin, info->n_inputs, false};
+  const side out = {m->outputs, m->n_outputs, of_plugin + info->n_inputs, info->n_outputs,
+                    true};
+  vonk_status status = match_ports(model, &in, model->order, model->ios, err);
   if (status == VONK_OK) {
-    status = match_ports(model, m->outputs, m->n_outputs, of_plugin + info->n_inputs,
-                         info->n_outputs, true, model->order + m->n_inputs,
+    status = match_ports(model, &out, model->order + m->n_inputs,
                          model->ios + m->n_inputs, err);
   }
   vonk_delete(of_plugin);
