@@ -344,8 +344,12 @@ def test_a_state_dict_needs_its_class(form, tmp_path):
         torch.save(state, path)
     message = refused(path, tmp_path, inputs=[X])
     assert "--module FILE.py:CLASS" in message, message
-    _, model = packed(path, tmp_path, inputs=[X], module=Dense)
-    close(model.predict(rows()), says(module, rows()))
+    if form == "lightning":
+        _, model = packed(path, tmp_path, inputs=[X], module=Dense)
+        close(model.predict(rows()), says(module, rows()))
+    made, notes = torch_files.module_with_state(path, Dense)
+    assert bool(notes) == (form in ("lightning", "parallel")), notes
+    assert torch.equal(made(torch.ones(2, 4)), module(torch.ones(2, 4)))
 
 
 def safetensors(state):

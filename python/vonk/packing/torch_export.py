@@ -30,8 +30,14 @@ from vonk.packing.torch_module import Ready, first_line
 
 #: of the operators; ONNX Runtime 1.16 reads up to 19
 OPSET = 18
-#: packages for any processor with AVX2, weights rearranged when they are compiled
-AOTI = {"freezing": True, "cpp.simdlen": 256}
+#: packages for any processor with AVX2, weights rearranged when they are compiled; headers that are compiled once would
+#: pay for the second package
+AOTI = {
+    "freezing": True,
+    "cpp.simdlen": 256,
+    "cpp_cache_precompile_headers": False,
+    "aot_inductor.precompile_headers": False,
+}
 
 
 @contextlib.contextmanager
