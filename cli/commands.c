@@ -195,7 +195,9 @@ static const vonk_cli_option pack_options[] = {
      "an input, such as image:f32[-1,3,224,224]; -1 is free, the first dimension counts "
      "rows. Needed where the source does not say its inputs, as PyTorch's modules; may "
      "be repeated, in the order of the model"},
-    {"output", 0, "OLD=NEW", "give an output another name; may be repeated"},
+    {"output", 0, "OLD=NEW",
+     "give an output another name; NAME alone chooses it, of a graph that does not say "
+     "its outputs; may be repeated"},
     {"labels", 0, "[OUTPUT=]FILE",
      "the classes of an output's last dimension, one a line; OUTPUT may be left out if "
      "only one fits"},

@@ -64,7 +64,11 @@ OPTIONS = (
         "source does not say its inputs, as PyTorch's modules; may be repeated, in the order of the model",
         is_repeatable=True,
     ),
-    Option("output", "OLD=NEW", "give an output another name; may be repeated", is_repeatable=True),
+    Option(
+        "output", "OLD=NEW",
+        "give an output another name; NAME alone chooses it, of a graph that does not say its outputs; may be repeated",
+        is_repeatable=True,
+    ),
     Option(
         "labels", "[OUTPUT=]FILE",
         "the classes of an output's last dimension, one a line; OUTPUT may be left out if only one fits",
