@@ -33,7 +33,7 @@ def pack(  # noqa: PLR0913 - all but two by name
     output: str | os.PathLike[str],
     *,
     to: str | None = None,
-    inputs: Iterable[str | Port] = (),
+    inputs: str | Iterable[str | Port] = (),
     outputs: Mapping[str, str] | Iterable[str] | None = None,
     labels: Any = None,
     preprocess: Any = None,
@@ -60,7 +60,7 @@ def pack(  # noqa: PLR0913 - all but two by name
     to
         The target format (``"onnx"``, ``"torchscript"``, ...); None for the one that keeps numbers and speed best.
     inputs
-        Inputs as ``"image:f32[-1,3,12,12]"``, in order, where the source does not say them.
+        Inputs as ``"image:f32[-1,3,12,12]"``, one or several, in order, where the source does not say them.
     outputs
         New names: ``{"old": "new"}``, or ``["old=new"]``.
     labels

@@ -63,7 +63,10 @@ def parse_input(text: str) -> Port:
     return Port(match["name"].strip(), dtype, tuple(shape))
 
 
-def parse_inputs(given: Iterable[str | Port]) -> tuple[Port, ...]:
+def parse_inputs(given: str | Iterable[str | Port]) -> tuple[Port, ...]:
+    """All inputs; a text may hold several, as the plug-ins' options write them: ``x:f32[-1,2],ids:i64[-1]``."""
+    if isinstance(given, str):
+        given = re.split(r",(?![^\[]*\])", given)
     ports = tuple(entry if isinstance(entry, Port) else parse_input(entry) for entry in given)
     check_names("--input", [port.name for port in ports])
     return ports
