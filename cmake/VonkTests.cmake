@@ -208,6 +208,10 @@ foreach(source IN LISTS VONK_PYTESTS)
       "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension")
     set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # the first of them makes the models
   endif()
+  if(folder STREQUAL "hostile")
+    set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT "PYTHONPATH=${PROJECT_BINARY_DIR}/python")
+    set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # the first of them makes the models
+  endif()
   if(folder STREQUAL "torch")
     set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 900) # it makes its models, compiles some of them
   endif()

@@ -26,6 +26,7 @@ need python3-dev python3 -c 'import os, sysconfig as s; assert os.path.exists(s.
 need npm npm --version
 need zlib1g-dev has_file /usr/lib/*/libz.a /usr/lib/libz.a
 case " $* " in *" test "*) need libcmocka-dev pkg-config --exists cmocka ;; esac
+case " $* " in *" test "*) need strace strace -V ;; esac
 case " $* " in *" check "*) need abigail-tools abidw --version ;; esac
 case " $* " in *" check "*) need git git --version ;; esac
 case " $* " in *" fuzz "*) need clang clang --version ;; esac

@@ -3,7 +3,7 @@
  *
  * How it works: a folder's own time changes only when a name in it comes or goes, so a
  * model saved again over itself would look the same. So all files below it are looked at,
- * links followed, and for each a hash is taken of its name within the folder and of what
+ * links followed but those to folders elsewhere, and for each a hash is taken of its name within the folder and of what
  * stat tells; the hashes are added up, since folders are read in no order. The walk ends
  * with an error at more files, or at a greater depth, than models have: somebody gave the
  * folder above, or links run in a circle. Files of the names that a desktop leaves in any
@@ -91,6 +91,23 @@ static vonk_status visit_file(walk *w, const struct stat *facts, vonk_error *err
                         : VONK_OK;
 }
 
+/* Whether a folder is a link to one that does not lie in the model's. Whose that is, is
+ * nothing to guess: it is not listed, and no plug-in reads it. */
+static bool leads_out(walk *w) {
+  char root[PATH_MAX], target[PATH_MAX];
+  struct stat facts;
+  if (lstat(w->path, &facts) != 0 || !S_ISLNK(facts.st_mode)) {
+    return false;
+  }
+  w->path[w->root - 1] = '\0';
+  bool is_known = realpath(w->path, root) != NULL;
+  w->path[w->root - 1] = '/';
+  size_t n = is_known ? strlen(root) : 0;
+  is_known = is_known && realpath(w->path, target) != NULL;
+  return !is_known || strncmp(target, root, n) != 0 ||
+         (target[n] != '\0' && target[n] != '/');
+}
+
 /* What path says now. A file that has just gone is left out, like a link to nothing. */
 static vonk_status visit(walk *w, size_t depth, vonk_error *err) {
   struct stat facts;
@@ -98,7 +115,7 @@ static vonk_status visit(walk *w, size_t depth, vonk_error *err) {
     return errno == ENOENT ? VONK_OK : fail_here(w, err, "cannot be looked at");
   }
   if (S_ISDIR(facts.st_mode)) {
-    return visit_folder(w, depth + 1, err);
+    return leads_out(w) ? VONK_OK : visit_folder(w, depth + 1, err);
   }
   return S_ISREG(facts.st_mode) ? visit_file(w, &facts, err) : VONK_OK;
 }
