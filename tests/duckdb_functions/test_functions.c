@@ -196,8 +196,10 @@ static void a_bad_entry_of_the_list_is_shown_and_stops_nothing(void **state) {
       d.user,
       "SELECT name || ' ' || loaded || ' ' || coalesce(split_part(error, ':', -1), "
       "'-') FROM vonk_models()",
-      "flower true -|_2nd_model false  No such file or directory|mnist true -|abs "
-      "false  choose another name");
+      "flower true -|_2nd_model false  No such file or directory|"
+      "digit false  vonk pack digit.keras -o digit.vonk|"
+      "digit_torch false  vonk pack digit_torch.pt -o digit_torch.vonk|mnist true -|"
+      "abs false  choose another name");
   assert_rows(d.user, "SELECT flower(6.0, 3.0, 5.0, 1.8).species", "virginica");
   assert_rows(d.user, "SELECT abs(-2)::VARCHAR", "2");
   database_close(&d);
