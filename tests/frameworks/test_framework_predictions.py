@@ -29,6 +29,7 @@ class Format(NamedTuple):
     path: str
     options: dict[str, str]
     result: str  # in results.npz: what the framework says in Python
+    output: str = ""  # of several
 
 
 FORMATS = [
@@ -48,6 +49,18 @@ FORMATS = [
     Format("torchscript", "cnn", "cnn.pt", CNN_SPEC, "cnn"),
     Format("torchscript", "cnn", "cnn_trace.pt", CNN_SPEC, "cnn"),
     Format("aoti", "cnn", "cnn.pt2", NATIVE, "cnn"),
+    # bundles of vonk.pack
+    Format("packed_keras", "mlp", "mlp.vonk", {}, "mlp"),
+    Format("packed_keras", "mlp", "mlp_onnx.vonk", {}, "mlp"),
+    Format("packed_keras", "mlp", "mlp_folder.vonk", {}, "mlp"),
+    Format("packed_keras", "cnn", "cnn.vonk", {}, "cnn"),
+    Format("packed_keras", "cnn", "cnn_onnx.vonk", {}, "cnn"),
+    Format("packed_torch", "mlp", "mlp.vonk", {}, "mlp"),
+    Format("packed_torch", "mlp", "mlp_script.vonk", {}, "mlp"),
+    Format("packed_torch", "cnn", "cnn.vonk", {}, "cnn"),
+    Format("packed_torch", "cnn", "cnn_script.vonk", {}, "cnn"),
+    Format("packed_torch", "cnn", "cnn_native.vonk", NATIVE, "cnn"),
+    Format("packed_sklearn", "mlp", "mlp.vonk", {}, "mlp", "probabilities"),
 ]
 every_format = pytest.mark.parametrize(
     "model",
@@ -114,6 +127,7 @@ def test_the_program(model: Format, tables: dict[str, Path], tmp_path: Path) -> 
     words = [installed("VONK_PROGRAM", "program"), "run", zoo.models(model.maker) / model.path, tables[model.net]]
     for key, text in model.options.items():
         words += ["--option", f"{key}={text}"]
+    words += ["--output", f"{model.output}={model.output}"] if model.output else []
     output = tmp_path / "predictions.parquet"
     done = subprocess.run(
         [*map(str, words), "-o", str(output), "--select", ""], capture_output=True, text=True, check=False
@@ -140,7 +154,8 @@ def test_sql(model: Format, tables: dict[str, Path], duckdb: Any) -> None:
     options = ", ".join(f"'{key}': '{text}'" for key, text in model.options.items())
     more = f", options := MAP {{{options}}}" if options else ""
     duckdb.execute(f"FROM vonk_load('{name}', '{zoo.models(model.maker) / model.path}'{more})")
-    for call in (f"{name}(x)", f"vonk_predict('{name}', x)"):
+    part = f".{model.output}" if model.output else ""
+    for call in (f"({name}(x)){part}", f"vonk_predict('{name}', x)"):
         table = duckdb.execute(f"SELECT {call} AS y FROM '{tables[model.net]}'").to_arrow_table()
         expect_equal(values(table.column("y")), model)
 
@@ -150,8 +165,11 @@ def test_python(model: Format) -> None:
     import vonk  # noqa: PLC0415 - only there where a wheel or a build tree's package is
 
     opened = vonk.open(zoo.models(model.maker) / model.path, **model.options)
-    assert len(opened.inputs) == len(opened.outputs) == 1
-    expect_equal(opened.predict(rows(model.net)), model)
+    assert len(opened.inputs) == 1
+    assert len(opened.outputs) == 1 or model.output
+    found = opened.predict(rows(model.net), outputs=[model.output] if model.output else None)
+    expect_equal(found[model.output] if isinstance(found, dict) else found, model)
     assert opened.inputs[0].shape[1:] == NETS[model.net].input_shape
-    if opened.outputs[0].shape is not None:
-        assert opened.outputs[0].shape[1:] == NETS[model.net].output_shape
+    output = next(tensor for tensor in opened.outputs if model.output in ("", tensor.name))
+    if output.shape is not None:
+        assert output.shape[1:] == NETS[model.net].output_shape

@@ -25,6 +25,7 @@ REFUSAL = {
     "torchscript": "index out of range in self",
     "aoti": "index out of bounds",
 }
+REFUSAL |= {"packed_keras": REFUSAL["tensorflow"], "packed_torch": REFUSAL["onnx"]}
 
 
 class Rows(NamedTuple):
@@ -37,7 +38,7 @@ class Rows(NamedTuple):
     scope="module",
     params=[
         pytest.param(maker, marks=pytest.mark.skipif(not zoo.is_here(maker), reason=f"{maker}: not installed"))
-        for maker in zoo.PACKAGES
+        for maker in (*zoo.PACKAGES, "packed_keras", "packed_torch")
     ],
 )
 def rows(request: pytest.FixtureRequest) -> Rows:
@@ -52,6 +53,8 @@ def rows(request: pytest.FixtureRequest) -> Rows:
             {"inputs": "tokens:i64[-1,-1]", "outputs": "y:f32[-1,4]"},
         ),
         "aoti": ("dense.pt2", "embedding.pt2", native, native),
+        "packed_keras": ("dense.vonk", "embedding.vonk", {}, {}),
+        "packed_torch": ("dense.vonk", "embedding.vonk", {}, {}),
     }
     dense, embedding, dense_options, embedding_options = paths[request.param]
     return Rows(request.param, Model(folder / dense, **dense_options), Model(folder / embedding, **embedding_options))

@@ -22,6 +22,7 @@ class Expected(NamedTuple):
     outputs: list[tuple[str | None, str, list[int | None]]]
     parameters: str | int  # a name in results.npz: what the framework counted; or a number
     more_bytes: int = 0  # of what is stored beside the parameters: whole numbers that are indices or counts
+    plugin: str = ""  # of a bundle
 
 
 F32, I64 = "float32", "int64"
@@ -83,6 +84,14 @@ MODELS = [
         {"inputs": "a:f32[-1,2],b:f32[-1,3],id:i64[-1]", "outputs": "total:f32[-1,2],next:i64[-1]"},
         TWO_IN, [TOTAL, NEXT], "params.two",
     ),
+    # bundles: the names are those of the model, in every format
+    Expected("packed_keras", "cnn.vonk", {}, [IMAGE], unnamed(SCORES), "params.cnn", plugin="tensorflow"),
+    Expected("packed_keras", "mlp_onnx.vonk", {}, [PIXELS], unnamed(DIGITS), "params.mlp", plugin="onnx"),
+    Expected("packed_keras", "mlp_folder.vonk", {}, [PIXELS], unnamed(DIGITS), "params.mlp", plugin="tensorflow"),
+    Expected("packed_torch", "mlp.vonk", {}, [PIXELS], [DIGITS], "params.mlp", plugin="onnx"),
+    Expected("packed_torch", "mlp_script.vonk", {}, [PIXELS], [DIGITS], "params.mlp", plugin="torch"),
+    Expected("packed_torch", "embedding.vonk", {}, [TOKENS], [Y4], "params.embedding", 8, plugin="onnx"),
+    Expected("packed_torch", "cnn_native.vonk", NATIVE, [IMAGE], [SCORES], stored(nets.CNN()), plugin="torch"),
 ]  # fmt: skip
 every_model = pytest.mark.parametrize(
     "model",
@@ -131,7 +140,7 @@ def test_inspect_tells_tensors_and_parameters(model: Expected) -> None:
     expect_tensors(found["outputs"], model.outputs)
     assert found["parameters"] == count(model), f"{found['parameters']}, the framework counts {count(model)}"
     assert found["weight_bytes"] == 4 * count(model) + model.more_bytes
-    assert found["plugin"] == zoo.PLUGINS[model.maker]
+    assert found["plugin"] == (model.plugin or zoo.PLUGINS[model.maker])
     assert Path(found["runtime_path"]).is_file()
 
 

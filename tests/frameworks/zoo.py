@@ -34,16 +34,27 @@ DAY = 86400
 
 #: maker -> the Python package that it needs
 PACKAGES = {"onnx": "onnxruntime", "tensorflow": "tensorflow", "torchscript": "torch", "aoti": "torch"}
-#: maker -> the plug-in that opens what it makes
-PLUGINS = {"onnx": "onnx", "tensorflow": "tensorflow", "torchscript": "torch", "aoti": "torch"}
+#: the same of makers whose models are bundles by vonk.pack
+PACKED = {"packed_keras": "tensorflow", "packed_torch": "torch", "packed_sklearn": "sklearn"}
+#: maker -> the plug-in that opens what it makes; of a bundle: that must be here for its framework to be
+PLUGINS = {
+    "onnx": "onnx", "tensorflow": "tensorflow", "torchscript": "torch", "aoti": "torch", "packed_keras": "tensorflow",
+    "packed_torch": "torch", "packed_sklearn": "onnx",
+}  # fmt: skip
+#: what converters of vonk.pack are made of, besides the framework
+CONVERTERS = ("onnx", "onnxruntime", "onnxscript", "tf2onnx", "skl2onnx")
 
 
 def is_here(maker: str) -> bool:
     """Whether the framework is installed: as the build tree says, if it is asked for one (VONK_TEST_FRAMEWORKS)."""
     told = os.environ.get("VONK_TEST_FRAMEWORKS")
+    if maker in PACKED and (importlib.util.find_spec(PACKED[maker]) is None or os.environ.get("VONK_TEST_SANITIZE")):
+        return False  # vonk.pack is Python, which an instrumented library cannot be loaded into
+    if maker == "packed_sklearn" and importlib.util.find_spec("skl2onnx") is None:
+        return False
     if told is not None:
         return PLUGINS[maker] in told.split(",")
-    return importlib.util.find_spec(PACKAGES[maker]) is not None
+    return importlib.util.find_spec((PACKAGES | PACKED)[maker]) is not None
 
 
 def version(package: str) -> str:
@@ -54,11 +65,15 @@ def version(package: str) -> str:
 
 
 def digest(maker: str) -> str:
-    names = {PACKAGES[maker], "numpy"} | ({"keras"} if maker == "tensorflow" else set())
+    package = (PACKAGES | PACKED)[maker]
+    names = {package, "numpy"} | ({"keras"} if package == "tensorflow" else set())
+    names |= {name for name in CONVERTERS if maker in PACKED and importlib.util.find_spec(name) is not None}
     parts = [version(name).encode() for name in sorted(names)]
     files = [HERE / "networks.py", HERE / f"make_{maker}.py"]
     files += [HERE.parent / "onnx" / "models.py"] if maker == "onnx" else []
-    files += [HERE / "torch_networks.py"] if PACKAGES[maker] == "torch" else []
+    files += [HERE / "torch_networks.py"] if package == "torch" else []
+    if maker in PACKED:
+        files += [HERE / "make_tensorflow.py", *sorted((HERE.parents[1] / "python" / "vonk" / "packing").glob("*.py"))]
     parts += [path.read_bytes() for path in files]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
@@ -120,6 +135,6 @@ def results(maker: str) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or PACKAGES:
+    for name in sys.argv[1:] or PACKAGES | PACKED:
         if is_here(name):
             print(f"{name}: {models(name)}")
