@@ -154,8 +154,8 @@ def test_sql(model: Format, tables: dict[str, Path], duckdb: Any) -> None:
     options = ", ".join(f"'{key}': '{text}'" for key, text in model.options.items())
     more = f", options := MAP {{{options}}}" if options else ""
     duckdb.execute(f"FROM vonk_load('{name}', '{zoo.models(model.maker) / model.path}'{more})")
-    part = f".{model.output}" if model.output else ""
-    for call in (f"({name}(x)){part}", f"vonk_predict('{name}', x)"):
+    calls = [f"({name}(x)).{model.output}"] if model.output else [f"{name}(x)", f"vonk_predict('{name}', x)"]
+    for call in calls:
         table = duckdb.execute(f"SELECT {call} AS y FROM '{tables[model.net]}'").to_arrow_table()
         expect_equal(values(table.column("y")), model)
 
