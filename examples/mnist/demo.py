@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from digits import ROOT, read_digits
+from digits import LOWEST_ACCURACY, ROOT, read_digits
 
 PROGRAM = Path(os.environ.get("VONK_PROGRAM", ".venv/bin/vonk"))
 MODEL = Path("examples/mnist/mnist.onnx")
 ROWS = Path("build/mnist/test.parquet")
 PREDICTIONS = Path("build/mnist/predictions.parquet")
-LOWEST_ACCURACY = 0.97
 ROWS_SHOWN = 10
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from demo import LOWEST_ACCURACY, ROWS, run, write_rows
-from digits import ROOT
+from demo import ROWS, run, write_rows
+from digits import LOWEST_ACCURACY, ROOT
 from numpy.typing import NDArray
 
 HERE = Path("examples/mnist")

@@ -180,6 +180,11 @@ vonk_status vonk_schema_struct(const char *name, int64_t n_children,
 /* item is moved into out. length >= 0: fixed-size list; -1: list with int32 offsets. */
 vonk_status vonk_schema_list(const char *name, int64_t length, struct ArrowSchema *item,
                              struct ArrowSchema *out, vonk_error *err);
+/* The same, once for each of rank dimensions, the outermost called name; with rank 0 out is
+ * the item, whose name must be `name` then, else "item". Takes the item on failure, too. */
+vonk_status vonk_schema_nest(const char *name, int32_t rank, const int64_t *shape,
+                             struct ArrowSchema *item, struct ArrowSchema *out,
+                             vonk_error *err);
 
 /* Arrays under construction own vonk_new memory: each pointer given is taken over on
  * success (freed by out->release), and stays the caller's on failure. validity NULL = no

@@ -197,6 +197,23 @@ vonk_status vonk_schema_list(const char *name, int64_t length, struct ArrowSchem
   return VONK_OK;
 }
 
+vonk_status vonk_schema_nest(const char *name, int32_t rank, const int64_t *shape,
+                             struct ArrowSchema *item, struct ArrowSchema *out,
+                             vonk_error *err) {
+  struct ArrowSchema outer = {0};
+  for (int32_t d = rank - 1; d >= 0; d--) {
+    vonk_status status =
+        vonk_schema_list(d == 0 ? name : "item", shape[d], item, &outer, err);
+    if (status != VONK_OK) {
+      item->release(item);
+      return status;
+    }
+    vonk_schema_move(&outer, item);
+  }
+  vonk_schema_move(item, out);
+  return VONK_OK;
+}
+
 void vonk_schema_move(struct ArrowSchema *from, struct ArrowSchema *to) {
   *to = *from;
   from->release = NULL;

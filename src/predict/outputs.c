@@ -299,19 +299,9 @@ static vonk_status element_schema(const output_plan *o, const char *name,
 /* Wraps the element's type in one list per dimension, innermost first. */
 static vonk_status output_schema(const output_plan *o, struct ArrowSchema *out,
                                  vonk_error *err) {
-  struct ArrowSchema inner = {0}, outer = {0};
-  VONK_TRY(element_schema(o, o->rank == 0 ? o->name : "item", &inner, err));
-  for (int32_t d = o->rank - 1; d >= 0; d--) {
-    vonk_status status =
-        vonk_schema_list(d == 0 ? o->name : "item", o->shape[d], &inner, &outer, err);
-    if (status != VONK_OK) {
-      inner.release(&inner);
-      return status;
-    }
-    vonk_schema_move(&outer, &inner);
-  }
-  vonk_schema_move(&inner, out);
-  return VONK_OK;
+  struct ArrowSchema item = {0};
+  VONK_TRY(element_schema(o, o->rank == 0 ? o->name : "item", &item, err));
+  return vonk_schema_nest(o->name, o->rank, o->shape, &item, out, err);
 }
 
 vonk_status vonk_plan_schema(const vonk_predictor *p, struct ArrowSchema *out,

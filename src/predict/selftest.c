@@ -45,20 +45,10 @@ static int64_t count_elements(const vonk_selftest_tensor *t) {
 
 static vonk_status column_schema(const vonk_port *port, const vonk_selftest_tensor *t,
                                  struct ArrowSchema *out, vonk_error *err) {
-  struct ArrowSchema inner = {0}, outer = {0};
+  struct ArrowSchema item = {0};
   VONK_TRY(vonk_schema_value(t->rank == 1 ? port->name : "item",
-                             column_dtype(port->dtype), &inner, err));
-  for (int32_t d = t->rank - 1; d >= 1; d--) {
-    const char *name = d == 1 ? port->name : "item";
-    vonk_status status = vonk_schema_list(name, t->shape[d], &inner, &outer, err);
-    if (status != VONK_OK) {
-      inner.release(&inner);
-      return status;
-    }
-    vonk_schema_move(&outer, &inner);
-  }
-  vonk_schema_move(&inner, out);
-  return VONK_OK;
+                             column_dtype(port->dtype), &item, err));
+  return vonk_schema_nest(port->name, t->rank - 1, t->shape + 1, &item, out, err);
 }
 
 static vonk_status text_elements(const vonk_selftest_tensor *t, int64_t n,
