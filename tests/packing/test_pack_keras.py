@@ -226,6 +226,7 @@ def test_keras_becomes_onnx_on_request(tmp_path, make):
     report = vonk.pack(model, tmp_path / "m.vonk", to="onnx")
     print(report)
     assert (report.format, report.plugin) == ("onnx", "onnx")
+    assert {tensor.shape[0] for tensor in (*vonk.open(report.path).inputs, *vonk.open(report.path).outputs)} == {"N"}
     check(tmp_path / "m.vonk", model, MODELS[make])
 
 

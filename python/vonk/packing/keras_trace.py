@@ -160,13 +160,16 @@ def _users(ports: Sequence[Port], tensors: Mapping[str, str], order: Sequence[st
     by_tensor = {port.name: port for port in ports}
     if set(by_tensor) != set(tensors.values()):  # ONNX has no two tensors of one name, TensorFlow may
         by_tensor = dict(zip(order, ports, strict=True))
-    return [
-        replace(by_tensor[tensor], name=name, dim_names=())  # tf2onnx calls them unk__8
-        for name, tensor in tensors.items()
-    ]
+    return [_rows_called_n(replace(by_tensor[tensor], name=name)) for name, tensor in tensors.items()]
 
 
 # --- to ONNX ---
+
+
+def _rows_called_n(port: Port) -> Port:
+    """tf2onnx calls free dimensions unk__8; the rows are N, as everywhere."""
+    free = port.shape[:1] == (-1,)
+    return replace(port, dim_names=("N", *[None] * (len(port.shape) - 1)) if free else ())
 
 
 def save_onnx(traced: Traced, folder: Path) -> tuple[Path, list[Port], list[Port], str]:
