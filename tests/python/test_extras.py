@@ -129,7 +129,8 @@ def test_the_plugins_are_built_where_no_framework_is(tmp_path):
             (source / entry.name).symlink_to(entry)
     build = tmp_path / "build"
     cmake = [shutil.which("cmake", path=f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}") or "cmake"]
-    options = ["-DVONK_BUILD_CLI=OFF", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS=-O0 -g0"]
+    options = [f"-DVONK_DEPS_DIR={ROOT}/build/deps", "-DVONK_BUILD_CLI=OFF", "-DCMAKE_BUILD_TYPE=Debug"]
+    options += ["-DCMAKE_C_FLAGS=-O0 -g0"]
     done = run(*cmake, "-S", source, "-B", build, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     targets = ["vonk_onnx", "vonk_tensorflow", "vonk_torch"]

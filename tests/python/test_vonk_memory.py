@@ -219,13 +219,13 @@ def test_capsules_that_nobody_takes_are_released(tmp_path):
             return batch.__arrow_c_array__()
 
     before = 0
-    for i in range(25):  # 20 MB of predictions each
+    for i in range(25):  # 20 MB of predictions each: half a gigabyte if they stayed
         result = model.predict(Rows())
         result.__arrow_c_array__()
         result.__arrow_c_stream__()
         pa.RecordBatchReader.from_stream(model.predict_stream(Rows())).schema  # noqa: B018 - a stream nobody reads
         before = before or resident()
-        assert resident() - before < 100_000_000, f"{resident() - before} bytes more after {i + 1} results"
+        assert resident() - before < 250_000_000, f"{resident() - before} bytes more after {i + 1} results"
 
 
 def test_nothing_grows_with_use():
