@@ -211,21 +211,29 @@ def use_everything(model, iris, values, table):
 
 
 def test_capsules_that_nobody_takes_are_released(tmp_path):
-    model = mock(tmp_path, "echo", "input x f32 N 1000\noutput y = copy x\n")
-    batch = pa.record_batch({"x": rows_of(np.ones((5000, 1000), dtype="f4"), "fixed")})
-
-    class Rows:
-        def __arrow_c_array__(self, requested_schema=None):
-            return batch.__arrow_c_array__()
-
-    before = 0
-    for i in range(25):  # 20 MB of predictions each: half a gigabyte if they stayed
-        result = model.predict(Rows())
-        result.__arrow_c_array__()
-        result.__arrow_c_stream__()
-        pa.RecordBatchReader.from_stream(model.predict_stream(Rows())).schema  # noqa: B018 - a stream nobody reads
-        before = before or resident()
-        assert resident() - before < 250_000_000, f"{resident() - before} bytes more after {i + 1} results"
+    """In a process of its own: what the allocator keeps of other tests' memory is not to be measured."""
+    said = python(
+        """
+        import sys
+        sys.path.insert(0, "tests/python")
+        from test_vonk_memory import *
+        model = mock(Path(sys.argv[1]), "echo", "input x f32 N 1000\\noutput y = copy x\\n")
+        batch = pa.record_batch({"x": rows_of(np.ones((5000, 1000), dtype="f4"), "fixed")})
+        class Rows:
+            def __arrow_c_array__(self, requested_schema=None):
+                return batch.__arrow_c_array__()
+        before = 0
+        for i in range(25):  # 20 MB of predictions each
+            result = model.predict(Rows())
+            result.__arrow_c_array__()
+            result.__arrow_c_stream__()
+            pa.RecordBatchReader.from_stream(model.predict_stream(Rows())).schema  # a stream nobody reads
+            before = before or resident()
+        print(resident() - before)
+        """,
+        tmp_path,
+    )
+    assert int(said) < 100_000_000, f"{said} bytes more after 25 results"
 
 
 def test_nothing_grows_with_use():
