@@ -1,0 +1,109 @@
+"""What travels from the driver to the workers with a model's function: which model, and how columns meet it.
+
+How it works: both classes are pickled by reference into the closure of a UDF, so they hold names and options only; the
+model itself travels as one of Spark's files (``_shipment``) and is opened, once per worker process, by ``_worker``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Of vonk.open: device, plugin, signature, threads_per_run, and what the plug-ins know.
+Options = tuple[tuple[str, "str | int | float | bool"], ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a worker finds the model.
+
+    Attributes
+    ----------
+    title
+        What messages call it: ``"digit.vonk"``, ``"load_model()"``.
+    file
+        Name among Spark's files (``SparkFiles.get``), or an absolute path that every node has; None with a loader.
+    sha256
+        Of the file, 64 hex digits; the worker's copy must have it. None with a loader.
+    loader
+        Called on the workers only: gives a path, or a live model. Pickled by value, so it should be small.
+    identity
+        With a loader: what it is, for the cache; a rerun of the same cell gives the same.
+    options
+        For ``vonk.open``.
+    """
+
+    title: str
+    file: str | None
+    sha256: str | None
+    loader: Callable[[], Any] | None = None
+    identity: str | None = None
+    options: Options = ()
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for the same model with the same options: a worker keeps one."""
+        return self.sha256 or self.identity, self.options
+
+
+@dataclass(frozen=True)
+class Binding:
+    """How columns meet the model: the names of a call's arguments, and the options of :meth:`vonk.Model.predict`.
+
+    Attributes
+    ----------
+    columns
+        Names of the function's arguments, in order: the worker gets columns without names.
+    inputs, outputs, nulls, on_error, as_, squeeze, batch
+        As for :meth:`vonk.Model.predict`; mappings as pairs.
+    """
+
+    columns: tuple[str, ...] = ()
+    inputs: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    outputs: tuple[tuple[str, str], ...] | None = None
+    nulls: str = "null"
+    on_error: str = "raise"
+    as_: str | None = None
+    squeeze: bool = False
+    batch: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The keywords of :meth:`vonk.Model.predict`."""
+        return {
+            "inputs": None if self.inputs is None else {name: list(columns) for name, columns in self.inputs},
+            "outputs": None if self.outputs is None else dict(self.outputs),
+            "nulls": self.nulls,
+            "on_error": self.on_error,
+            "as_": self.as_,
+            "squeeze": self.squeeze,
+            "batch": self.batch,
+            "half_as_float": True,  # Spark has no float16
+        }
+
+
+def make_options(options: Mapping[str, Any]) -> Options:
+    """Options of ``vonk.open`` in one order, those that were given."""
+    return tuple(sorted((name, value) for name, value in options.items() if value is not None))
+
+
+def make_identity(*parts: Any) -> str:
+    """A text that is equal for equal parts."""
+    return json.dumps(parts, sort_keys=True, default=repr)
+
+
+def make_inputs(inputs: Any) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
+    """``{tensor: column or columns}`` as pairs."""
+    if inputs is None:
+        return None
+    return tuple((name, (given,) if isinstance(given, str) else tuple(given)) for name, given in inputs.items())
+
+
+def make_outputs(outputs: Mapping[str, str] | Iterable[str] | None) -> tuple[tuple[str, str], ...] | None:
+    """``{tensor: name}``, or a list of tensors, as pairs."""
+    if outputs is None:
+        return None
+    if isinstance(outputs, Mapping):
+        return tuple(outputs.items())
+    return tuple((name, name) for name in ((outputs,) if isinstance(outputs, str) else outputs))
