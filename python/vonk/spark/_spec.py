@@ -1,7 +1,7 @@
 """What travels from the driver to the workers with a model's function: which model, and how columns meet it.
 
 How it works: both classes are pickled by reference into the closure of a UDF, so they hold names and options only; the
-model itself travels as one of Spark's files (``_shipment``) and is opened, once per worker process, by ``_worker``.
+model itself travels as one of Spark's files (``_shipment``) and is opened, once per worker process, by ``_cache``.
 """
 
 from __future__ import annotations
