@@ -1,7 +1,7 @@
 """Models that are open in this worker process.
 
-How it works: a worker lives as long as Spark reuses it, and models are kept in it by :attr:`Source.key`: tasks, jobs and
-reruns of a cell share them.
+How it works: a worker lives as long as Spark reuses it, and models are kept in it by :attr:`Source.key`: tasks, jobs
+and reruns of a cell share them.
 """
 
 from __future__ import annotations
