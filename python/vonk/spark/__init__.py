@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from vonk.spark._metrics import Counts, SparkStats, stats
 from vonk.spark._udf import ModelUDF, model_udf
 
-__all__ = ["ModelUDF", "model_udf"]
+__all__ = ["Counts", "ModelUDF", "SparkStats", "model_udf", "stats"]

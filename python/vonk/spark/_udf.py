@@ -9,6 +9,7 @@ from pyspark.sql import Column, SparkSession
 from pyspark.sql.functions import arrow_udf
 from pyspark.sql.types import DataType
 
+from vonk.spark._metrics import Meter, make_meter
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, make_inputs, make_options, make_outputs
 from vonk.spark._types import return_type as derive_return_type
@@ -39,23 +40,26 @@ def model_udf(  # noqa: PLR0913 - all but one by name
     if return_type is None:
         with shipment.open() as opened:
             return_type = derive_return_type(opened, binding)
-    return ModelUDF(shipment, binding, return_type)
+    return ModelUDF(shipment, binding, return_type, make_meter(session, shipment.source, binding))
 
 
 class ModelUDF:
     """A model as a function of columns; :func:`model_udf` makes one."""
 
-    def __init__(self, shipment: Shipment, binding: Binding, return_type: DataType | str) -> None:
+    def __init__(
+        self, shipment: Shipment, binding: Binding, return_type: DataType | str, meter: Meter | None = None
+    ) -> None:
         self._shipment = shipment
         self._binding = binding
         self.returnType = return_type
+        self.meter = meter
 
     def __call__(self, *columns: str | Column) -> Column:
         names = tuple(column if isinstance(column, str) else f"_{i}" for i, column in enumerate(columns))
         return self._function(names)(*columns)
 
     def _function(self, names: tuple[str, ...]) -> Callable[..., Column]:
-        scorer = Scorer(self._shipment.source, Binding(**{**vars(self._binding), "columns": names}))
+        scorer = Scorer(self._shipment.source, Binding(**{**vars(self._binding), "columns": names}), self.meter)
 
         def predict(*columns):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN202 - Spark would read type hints
             return scorer(*columns)
