@@ -7,16 +7,18 @@ but never while a thread predicts with it. A failure is not kept: the next task 
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pyspark import TaskContext
+
 import vonk
-from vonk.spark import _memory, _open
+from vonk.spark import _memory, _opening
+from vonk.spark._metrics import note_opened
 from vonk.spark._spec import Source
 
 
@@ -29,19 +31,21 @@ class Entry:
         The model.
     kept
         Whatever belongs to the model and should go with it, such as its predictors.
+    nbytes
+        Of its weights.
     """
 
-    __slots__ = ("_cache", "error", "kept", "key", "model", "nbytes", "ready", "users")
+    __slots__ = ("_cache", "_error", "_is_ready", "_users", "kept", "key", "model", "nbytes")
 
-    def __init__(self, cache: Cache, key: Hashable, nbytes: int) -> None:
+    def __init__(self, cache: Cache, key: Hashable) -> None:
         self._cache = cache
         self.key = key
-        self.nbytes = nbytes
-        self.model: vonk.Model = None  # type: ignore[assignment]  # nobody gets it before it is there
+        self.nbytes = 0
+        self.model: vonk.Model = None  # type: ignore[assignment]  # nobody sees it before it is there
         self.kept: dict[Hashable, Any] = {}
-        self.users = 1
-        self.ready = threading.Event()
-        self.error: BaseException | None = None
+        self._users = 0
+        self._is_ready = threading.Event()
+        self._error: BaseException | None = None
 
     def __enter__(self) -> Entry:
         return self
@@ -69,51 +73,110 @@ class Cache:
         vonk.Error
             It is missing here, not the one that the driver saw, larger than the bound, or cannot be opened.
         """
-        key = source.key
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None:
-                entry.users += 1
-                self._entries.move_to_end(key)
-        if entry is None:
-            return self._open(source)
-        entry.ready.wait()
-        if entry.error is not None:
-            raise entry.error
+            entry = self._entries.get(source.key)
+            is_new = entry is None
+            if entry is None:
+                entry = self._entries[source.key] = Entry(self, source.key)
+            self._entries.move_to_end(source.key)
+            entry._users += 1
+        if is_new:
+            self._open(entry, source)
+        elif entry.model is None:
+            entry._is_ready.wait()
+            if entry._error is not None:
+                raise entry._error
         return entry
 
     def give_back(self, entry: Entry) -> None:
+        """The end of a lease."""
         with self._lock:
-            entry.users -= 1
+            entry._users -= 1
 
-    def _open(self, source: Source) -> Entry:
-        bound = _memory.bound(source.memory)
-        entry = Entry(self, source.key, 0)
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all weights that are open."""
         with self._lock:
-            known = self._entries.setdefault(source.key, entry)
-            if known is not entry:
-                known.users += 1
-        if known is not entry:
-            known.ready.wait()
-            if known.error is not None:
-                raise known.error
-            return known
+            return sum(entry.nbytes for entry in self._entries.values())
+
+    def _open(self, entry: Entry, source: Source) -> None:
+        bound = _memory.bound(source.memory)
         try:
-            with _open.Opening(source) as opening:
-                bound.check(opening.nbytes, source.title)
-                self._make_room(entry, opening.nbytes, bound.nbytes)
-                entry.model = opening.open()
-                entry.nbytes = _open.weight_bytes(entry.model)
-            bound.check(entry.nbytes, source.title)
-            self._make_room(entry, entry.nbytes, bound.nbytes)
+            with _opening.Opening(source) as opening:
+                self._reserve(entry, opening.nbytes, bound, source.title)
+                began = time.perf_counter_ns()
+                model = opening.open()
+            try:
+                self._reserve(entry, _opening.weight_bytes(model), bound, source.title)
+            except vonk.Error:
+                model.close()
+                raise
         except BaseException as error:
             with self._lock:
-                del self._entries[source.key]
-            if entry.model is not None:
-                entry.model.close()
-            entry.error = error
+                del self._entries[entry.key]
+            entry._error = error
             raise
+        else:
+            self.opens += 1
+            note_opened(time.perf_counter_ns() - began)
+            entry.model = model
         finally:
-            entry.ready.set()
-        self.opens += 1
-        return entry
+            entry._is_ready.set()
+
+    def _reserve(self, entry: Entry, nbytes: int, bound: _memory.Bound, title: str) -> None:
+        """Notes how large a model is, and closes idle ones until it fits."""
+        bound.check(nbytes, title)
+        with self._lock:
+            entry.nbytes = nbytes
+            excess = sum(other.nbytes for other in self._entries.values()) - bound.nbytes
+            idle = [other for other in self._entries.values() if other._users == 0]
+            closing = []
+            for other in idle:
+                if excess <= 0:
+                    break
+                closing.append(self._entries.pop(other.key))
+                excess -= other.nbytes
+        for other in closing:
+            other.kept.clear()
+            other.model.close()
+            self.closes += 1
+
+
+_cache = Cache()
+#: Of vonk.set_threads, what was set last.
+_threads = 0
+
+
+def lease(source: Source) -> Entry:
+    """The model of a source, opened once per process, with the task's number of threads set.
+
+    Raises
+    ------
+    vonk.Error
+        As for :meth:`Cache.lease`.
+    """
+    _set_threads()
+    return _cache.lease(source)
+
+
+def open_source(source: Source) -> vonk.Model:
+    """The model alone; whoever predicts for longer than a moment uses :func:`lease`."""
+    with lease(source) as entry:
+        return entry.model
+
+
+def counts() -> dict[str, int]:
+    """Of this process: models opened and closed so far, models and bytes of weights that are open."""
+    return {"opens": _cache.opens, "closes": _cache.closes, "models": len(_cache), "bytes": _cache.nbytes}
+
+
+def _set_threads() -> None:
+    global _threads  # noqa: PLW0603 - it mirrors what holds for the process
+    context = TaskContext.get()
+    cpus = max(1, context.cpus()) if context is not None else 0
+    if cpus and cpus != _threads:
+        vonk.set_threads(cpus)
+        _threads = cpus

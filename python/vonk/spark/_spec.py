@@ -7,8 +7,8 @@ model itself travels as one of Spark's files (``_shipment``) and is opened, once
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 #: Of vonk.open: device, plugin, signature, threads_per_run, and what the plug-ins know.
@@ -28,19 +28,22 @@ class Source:
     sha256
         Of the file, 64 hex digits; the worker's copy must have it. None with a loader.
     loader
-        Called on the workers only: gives a path, or a live model. Pickled by value, so it should be small.
+        A pickled function that is called on the workers only: gives a path, or a live model. None with a file.
     identity
         With a loader: what it is, for the cache; a rerun of the same cell gives the same.
     options
         For ``vonk.open``.
+    memory
+        Bound of a worker's models in bytes, as the session's ``spark.vonk.modelMemory`` says; None: the worker's own.
     """
 
     title: str
     file: str | None
     sha256: str | None
-    loader: Callable[[], Any] | None = None
+    loader: bytes | None = None
     identity: str | None = None
     options: Options = ()
+    memory: int | None = field(default=None, compare=False)
 
     @property
     def key(self) -> Hashable:
