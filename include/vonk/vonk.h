@@ -184,6 +184,11 @@ typedef struct vonk_bind_options {
   int32_t half_as_float; /* 1: float16 outputs become float32 */
   int32_t sql_casts; /* 1: integers of any width become floats, rounded to the nearest, as
                         SQL's own casts do it; messages advise in SQL */
+  /* 1: outputs become lists with int32 offsets at every level, whose elements are called
+   * "element", instead of fixed-size lists: for engines that have no others. The values
+   * stay where they are. */
+  int32_t variable_lists;
+  int32_t signed_integers; /* 1: for engines without unsigned types */
 } vonk_bind_options;
 #define VONK_BIND_OPTIONS_INIT {.struct_size = (uint32_t)sizeof(vonk_bind_options)}
 

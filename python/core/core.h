@@ -90,11 +90,11 @@ PyObject *vonk_py_predictor_new(vonk_py_state *, vonk_py_predictor *moved);
 
 /* --- source.c, columns.c: what is read --- */
 
-/* A struct schema and where its batches come from. */
+/* A struct schema and where its batches come from, if there are any. */
 typedef struct vonk_py_source {
   struct ArrowSchema schema;
   struct ArrowSchema views; /* the same with its string views; released: it has none */
-  struct ArrowArrayStream stream; /* released: there is the one batch below */
+  struct ArrowArrayStream stream; /* released: there is at most the batch below */
   struct ArrowArray batch;
   bool is_lone; /* batches are one column, not a struct of columns */
 } vonk_py_source;
@@ -111,6 +111,13 @@ PyObject *vonk_py_source_new(vonk_py_state *, vonk_py_source *moved);
 /* columns: a tuple of (name, node), node being (format, length, null_count, buffer
  * addresses, child or None); owners keeps the memory alive. */
 int vonk_py_columns_read(PyObject *columns, PyObject *owners, vonk_py_source *out);
+
+/* --- layout.c --- */
+
+/* VONK_INVALID, with the first column at fault, if rows are not of the bound schema. Both
+ * are structs of columns that a Source has checked. */
+vonk_status vonk_py_layout_check(const struct ArrowSchema *bound,
+                                 const struct ArrowSchema *rows, vonk_error *err);
 
 /* --- views.c --- */
 
@@ -154,6 +161,7 @@ PyObject *vonk_py_plugin_runtime(PyObject *module, PyObject *path);
 PyObject *vonk_py_source_from_stream(PyObject *module, PyObject *capsule);
 PyObject *vonk_py_source_from_array(PyObject *module, PyObject *args);
 PyObject *vonk_py_source_from_columns(PyObject *module, PyObject *args);
+PyObject *vonk_py_source_from_schema(PyObject *module, PyObject *capsule);
 
 /* --- log.c --- */
 

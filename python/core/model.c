@@ -234,22 +234,26 @@ static PyObject *bind_source(vonk_py_state *state, vonk_py_model *model,
 }
 
 /* bind(source, inputs, outputs, nulls, row_errors, squeeze, batch_rows, as_,
- * half_as_float) */
+ * half_as_float, variable_lists, signed_integers, sql_casts) */
 static PyObject *model_bind(PyObject *self, PyObject *args) {
   vonk_py_state *state = vonk_py_state_of(self);
   vonk_bind_options options = VONK_BIND_OPTIONS_INIT;
   PyObject *source, *inputs, *outputs, *result = NULL;
-  int nulls, row_errors, squeeze, half_as_float;
+  int nulls, row_errors, squeeze, half_as_float, variable_lists, signed_integers, casts;
   long long batch_rows;
-  if (!PyArg_ParseTuple(args, "O!O!O!iipLzp", state->source, &source, &PyTuple_Type,
+  if (!PyArg_ParseTuple(args, "O!O!O!iipLzpppp", state->source, &source, &PyTuple_Type,
                         &inputs, &PyTuple_Type, &outputs, &nulls, &row_errors, &squeeze,
-                        &batch_rows, &options.as, &half_as_float)) {
+                        &batch_rows, &options.as, &half_as_float, &variable_lists,
+                        &signed_integers, &casts)) {
     return NULL;
   }
   options.nulls = nulls;
   options.row_errors = row_errors;
   options.squeeze = squeeze;
   options.half_as_float = half_as_float;
+  options.variable_lists = variable_lists;
+  options.signed_integers = signed_integers;
+  options.sql_casts = casts;
   options.batch_rows = batch_rows;
   vonk_py_model *model = model_of(self);
   const struct ArrowSchema *schema = model == NULL ? NULL : vonk_py_source_schema(source);

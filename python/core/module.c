@@ -67,6 +67,7 @@ static PyMethodDef functions[] = {
     {"source_from_stream", vonk_py_source_from_stream, METH_O, NULL},
     {"source_from_array", vonk_py_source_from_array, METH_VARARGS, NULL},
     {"source_from_columns", vonk_py_source_from_columns, METH_VARARGS, NULL},
+    {"source_from_schema", vonk_py_source_from_schema, METH_O, NULL},
     {"set_threads", set_threads, METH_VARARGS, NULL},
     {"get_threads", get_threads, METH_NOARGS, NULL},
     {"set_model_memory", set_model_memory, METH_VARARGS, NULL},

@@ -1,4 +1,4 @@
-/* What is read: a schema with a stream of batches, or with one batch.
+/* What is read: a schema with a stream of batches, with one batch, or with none.
  *
  * How it works: whatever a producer exports becomes a source whose schema is a struct of
  * columns; a lone column (a pyarrow ChunkedArray, a polars Series) is put into a struct of
@@ -227,6 +227,17 @@ PyObject *vonk_py_source_from_array(PyObject *module, PyObject *args) {
   return vonk_py_source_new(PyModule_GetState(module), &source);
 }
 
+/* source_from_schema(schema_capsule): a source without rows, to bind a model to */
+PyObject *vonk_py_source_from_schema(PyObject *module, PyObject *capsule) {
+  struct ArrowSchema *schema = vonk_py_schema_of(capsule);
+  if (schema == NULL) {
+    return NULL;
+  }
+  vonk_py_source source = {.schema = *schema};
+  schema->release = NULL;
+  return vonk_py_source_new(PyModule_GetState(module), &source);
+}
+
 /* source_from_columns(columns, owners) */
 PyObject *vonk_py_source_from_columns(PyObject *module, PyObject *args) {
   PyObject *columns, *owners;
@@ -290,6 +301,26 @@ static PyObject *source_fingerprint(PyObject *self, PyObject *unused) {
   return bytes;
 }
 
+/* check(other): raises unless the other's rows are of this schema */
+static PyObject *source_check(PyObject *self, PyObject *other) {
+  vonk_py_state *state = vonk_py_state_of(self);
+  if (Py_TYPE(other) != state->source) {
+    PyErr_SetString(PyExc_TypeError, "source: not a Source");
+    return NULL;
+  }
+  const struct ArrowSchema *bound = vonk_py_source_schema(self);
+  const struct ArrowSchema *rows = bound == NULL ? NULL : vonk_py_source_schema(other);
+  if (rows == NULL) {
+    return NULL;
+  }
+  vonk_error err = VONK_PY_ERROR_INIT;
+  vonk_status status = vonk_py_layout_check(bound, rows, &err);
+  if (status != VONK_OK) {
+    return vonk_py_raise(state, status, &err);
+  }
+  Py_RETURN_NONE;
+}
+
 static void source_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
   vonk_py_source *source = ((source_object *)self)->source;
@@ -305,6 +336,7 @@ static void source_dealloc(PyObject *self) {
 
 static PyMethodDef methods[] = {
     {"fingerprint", source_fingerprint, METH_NOARGS, NULL},
+    {"check", source_check, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

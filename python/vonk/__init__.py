@@ -38,6 +38,7 @@ from vonk._errors import (
 )
 from vonk._model import Model, open
 from vonk._paths import Installation, installation
+from vonk._predictor import Predictor
 from vonk._process import Plugin, get_threads, plugins, set_log, set_model_memory, set_threads
 from vonk._stats import Stats
 from vonk._summary import Bundle, Summary, Tensor
@@ -66,6 +67,7 @@ __all__ = [
     "Plugin",
     "PluginError",
     "PredictionStream",
+    "Predictor",
     "Report",
     "Stats",
     "Summary",

@@ -14,9 +14,10 @@ from typing import Any
 from vonk import _core
 from vonk._errors import ForkedError, InvalidError
 from vonk._frameworks import tell as tell_frameworks
+from vonk._predictor import Predictor
 from vonk._process import set_threads
 from vonk._progress import Progress
-from vonk._sources import open_source, open_stream
+from vonk._sources import columns_of, open_source, open_stream
 from vonk._stats import Stats
 from vonk._summary import Bundle, Summary, Tensor
 from vonk._table import PredictionStream
@@ -353,6 +354,71 @@ class Model:
         tell = Progress(_rows_of(reader)) if progress is True else progress or None
         return PredictionStream(predictor.stream(source, tell), predictor)
 
+    def bind(  # noqa: PLR0913
+        self,
+        columns: Any,
+        *,
+        inputs: _Inputs = None,
+        outputs: _Outputs = None,
+        nulls: str = "null",
+        on_error: str = "raise",
+        as_: str | None = None,
+        squeeze: bool = False,
+        batch: int | None = None,
+        half_as_float: bool = False,
+        variable_lists: bool = False,
+        signed_integers: bool = False,
+        sql_casts: bool = False,
+    ) -> Predictor:
+        """Binds the model to columns, once for many batches of them. For engines and services; no row is read.
+
+        Parameters
+        ----------
+        columns
+            Their names and types: anything with ``__arrow_c_schema__``, such as a pyarrow Schema, Table or
+            RecordBatch; one type alone (``pyarrow.list_(pyarrow.float32())``) is one column.
+        inputs, outputs, nulls, on_error, as_, squeeze, batch, half_as_float
+            As for :meth:`predict`.
+        variable_lists
+            Outputs become lists with offsets, whose elements are called "element", instead of fixed-size lists.
+        signed_integers
+            For engines without unsigned types: unsigned outputs become the next wider signed type (uint64 int64), and
+            unsigned inputs also take signed integers. A value out of range makes its row a bad one.
+        sql_casts
+            Integers of any width, and decimals, become floats, as SQL's own casts do it.
+
+        Returns
+        -------
+        Predictor
+            Usable from any number of threads. It keeps the model open.
+
+        Raises
+        ------
+        InvalidError
+            The columns do not fit the model.
+        TypeError
+            ``columns`` says nothing about columns.
+
+        Examples
+        --------
+        >>> import vonk, pyarrow
+        >>> columns = pyarrow.schema({"x": pyarrow.list_(pyarrow.float32())})
+        >>> species = vonk.open("examples/iris/iris.onnx").bind(columns, outputs=["species"])
+        >>> pyarrow.schema(species.schema)
+        species: string
+        >>> rows = pyarrow.RecordBatch.from_pylist([{"x": [5.1, 3.5, 1.4, 0.2]}], schema=columns)
+        >>> species.predict(rows).to_numpy()["species"]
+        array(['setosa'], dtype=object)
+        """
+        self._check_process()
+        source = columns_of(columns)
+        options = self._options(
+            inputs=inputs, outputs=outputs, nulls=nulls, on_error=on_error, squeeze=squeeze, batch=batch, as_=as_,
+            half_as_float=half_as_float, variable_lists=variable_lists, signed_integers=signed_integers,
+            sql_casts=sql_casts,
+        )  # fmt: skip
+        return Predictor(self._core.bind(source, *options), source, self._check_process)
+
     def _check_process(self) -> None:
         """Before anything is touched that another thread of the parent may have held when the process was forked."""
         if self._is_forked:
@@ -373,7 +439,10 @@ class Model:
         batch: int | None,
         as_: str | None,
         half_as_float: bool,
-    ) -> tuple[_Pairs, _Pairs, int, int, bool, int, str | None, bool]:
+        variable_lists: bool = False,
+        signed_integers: bool = False,
+        sql_casts: bool = False,
+    ) -> tuple[_Pairs, _Pairs, int, int, bool, int, str | None, bool, bool, bool, bool]:
         """In the order of bind's parameters."""
         return (
             () if inputs is None else _input_pairs(inputs),
@@ -384,6 +453,9 @@ class Model:
             self._batch if batch is None else batch,
             as_,
             half_as_float,
+            variable_lists,
+            signed_integers,
+            sql_casts,
         )
 
     def _bound(self, key: tuple[Any, ...], source: _core.Source, options: tuple[Any, ...]) -> _core.Predictor:

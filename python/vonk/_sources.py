@@ -74,6 +74,39 @@ def open_stream(data: Any, inputs: tuple[Tensor, ...]) -> _core.Source:
     return open_source(data, inputs)[0]
 
 
+def columns_of(data: Any) -> _core.Source:
+    """The columns of rows that are to come: a source without rows.
+
+    Raises
+    ------
+    TypeError
+        The object has no Arrow schema.
+    """
+    if not hasattr(data, "__arrow_c_schema__"):
+        kind = f"{type(data).__module__}.{type(data).__qualname__}"
+        raise TypeError(
+            f"columns: a {kind} has no Arrow schema: pass a pyarrow.Schema, or any object with __arrow_c_schema__"
+        )
+    return _core.source_from_schema(data.__arrow_c_schema__())
+
+
+def batch_of(rows: Any) -> _core.Source:
+    """One batch of rows.
+
+    Raises
+    ------
+    TypeError
+        The object is not one batch in Arrow memory.
+    """
+    if not hasattr(rows, "__arrow_c_array__"):
+        kind = f"{type(rows).__module__}.{type(rows).__qualname__}"
+        raise TypeError(
+            f"rows: a {kind} is not one batch in Arrow memory: pass a pyarrow.RecordBatch, or any object with "
+            "__arrow_c_array__"
+        )
+    return _core.source_from_array(*rows.__arrow_c_array__())
+
+
 def _from_protocol(data: Any, restore: Restore) -> tuple[_core.Source, Restore]:
     if hasattr(data, "__arrow_c_stream__"):
         return _core.source_from_stream(data.__arrow_c_stream__()), restore

@@ -180,8 +180,9 @@ vonk_status vonk_schema_struct(const char *name, int64_t n_children,
 /* item is moved into out. length >= 0: fixed-size list; -1: list with int32 offsets. */
 vonk_status vonk_schema_list(const char *name, int64_t length, struct ArrowSchema *item,
                              struct ArrowSchema *out, vonk_error *err);
-/* The same, once for each of rank dimensions, the outermost called name; with rank 0 out is
- * the item, whose name must be `name` then, else "item". Takes the item on failure, too. */
+/* The same, once for each of rank dimensions, the outermost called name, the others like
+ * the item; with rank 0 out is the item, whose name must be `name` then. Takes the item on
+ * failure, too. */
 vonk_status vonk_schema_nest(const char *name, int32_t rank, const int64_t *shape,
                              struct ArrowSchema *item, struct ArrowSchema *out,
                              vonk_error *err);

@@ -203,7 +203,7 @@ vonk_status vonk_schema_nest(const char *name, int32_t rank, const int64_t *shap
   struct ArrowSchema outer = {0};
   for (int32_t d = rank - 1; d >= 0; d--) {
     vonk_status status =
-        vonk_schema_list(d == 0 ? name : "item", shape[d], item, &outer, err);
+        vonk_schema_list(d == 0 ? name : item->name, shape[d], item, &outer, err);
     if (status != VONK_OK) {
       item->release(item);
       return status;

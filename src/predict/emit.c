@@ -2,9 +2,9 @@
  *
  * Dense outputs are there already: their buffer becomes the array's. Pieces are laid out
  * row after row, level by level: the lists of level d number as many as the product of
- * the dimensions above it, summed over the rows; a fixed dimension needs no offsets, a
- * free one gets them. A row without a result counts 0 along free dimensions, and is
- * filled along fixed ones, as Arrow wants it. */
+ * the dimensions above it, summed over the rows; fixed-size lists need no offsets, others
+ * get them. A row without a result counts 0 along those, and is filled along fixed-size
+ * ones, as Arrow wants it. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,14 +102,15 @@ static void clear_bad_rows(const call *c, const output_plan *o, uint8_t *values)
   }
 }
 
-/* Lists of one length, around all of *inner: fixed-size ones, but for the entries of topN,
- * whose type does not tell how many there are. */
+/* Lists of one length, around all of *inner: fixed-size ones, or such that have offsets
+ * and say nothing of it in their type. A NULL row's is as long as the others, so that the
+ * values need not move. */
 static vonk_status wrap_dense(const emission *e, int32_t d, int64_t n_lists,
                               struct ArrowArray *inner, struct ArrowArray *outer,
                               vonk_error *err) {
   int64_t null_count = d == 0 ? e->n_bad : 0;
   uint8_t *mask = d == 0 ? *e->validity : NULL;
-  if (e->output->shape[d] >= 0) {
+  if (!e->output->is_list[d]) {
     return vonk_array_fixed_list(n_lists, null_count, mask, inner, outer, err);
   }
   if (inner->length > INT32_MAX) {
@@ -173,11 +174,10 @@ static vonk_status place_rows(emission *e, const output_result *result, vonk_err
 }
 
 static int64_t dim_of(const emission *e, int64_t row, int32_t d) {
-  int64_t planned = e->output->shape[d];
   if (e->rows[row].piece != NULL) {
     return e->rows[row].piece->shape[d];
   }
-  return planned < 0 ? 0 : planned;
+  return e->output->is_list[d] ? 0 : e->output->shape[d];
 }
 
 /* Lists of level d in one row; d = rank: elements. */
@@ -306,10 +306,10 @@ static vonk_status make_offsets(const emission *e, int32_t d, int64_t n_lists,
 static vonk_status wrap_level(const emission *e, int32_t d, struct ArrowArray *inner,
                               vonk_error *err) {
   struct ArrowArray outer = {0};
-  int64_t n_lists = 0, null_count = d == 0 ? e->n_bad : 0, length = e->output->shape[d];
+  int64_t n_lists = 0, null_count = d == 0 ? e->n_bad : 0;
   uint8_t *mask = d == 0 ? *e->validity : NULL;
   VONK_TRY(count_lists(e, d, &n_lists, err));
-  if (length >= 0) {
+  if (!e->output->is_list[d]) {
     VONK_TRY(vonk_array_fixed_list(n_lists, null_count, mask, inner, &outer, err));
   } else {
     int32_t *offsets = NULL;

@@ -253,7 +253,8 @@ static void plan_shape(const vonk_predictor *p, output_plan *o) {
       o->row_elements *= dim;
     }
     if (vonk_plan_keeps_dim(p, o, d)) {
-      o->shape[o->rank++] = is_list_of_entries(o, d) ? -1 : dim;
+      o->is_list[o->rank] = dim < 0 || p->variable_lists || is_list_of_entries(o, d);
+      o->shape[o->rank++] = dim;
     }
   }
   bool is_text = o->result_type->kind == 's';
@@ -297,11 +298,16 @@ static vonk_status element_schema(const output_plan *o, const char *name,
 }
 
 /* Wraps the element's type in one list per dimension, innermost first. */
-static vonk_status output_schema(const output_plan *o, struct ArrowSchema *out,
-                                 vonk_error *err) {
+static vonk_status output_schema(const vonk_predictor *p, const output_plan *o,
+                                 struct ArrowSchema *out, vonk_error *err) {
+  const char *element = p->variable_lists ? "element" : "item";
+  int64_t lengths[VONK_MAX_RANK];
   struct ArrowSchema item = {0};
-  VONK_TRY(element_schema(o, o->rank == 0 ? o->name : "item", &item, err));
-  return vonk_schema_nest(o->name, o->rank, o->shape, &item, out, err);
+  for (int32_t d = 0; d < o->rank; d++) {
+    lengths[d] = o->is_list[d] ? -1 : o->shape[d];
+  }
+  VONK_TRY(element_schema(o, o->rank == 0 ? o->name : element, &item, err));
+  return vonk_schema_nest(o->name, o->rank, lengths, &item, out, err);
 }
 
 vonk_status vonk_plan_schema(const vonk_predictor *p, struct ArrowSchema *out,
@@ -311,7 +317,7 @@ vonk_status vonk_plan_schema(const vonk_predictor *p, struct ArrowSchema *out,
   VONK_TRY(vonk_schema_struct("", (int64_t)p->n_outputs + has_error, &schema, err));
   vonk_status status = VONK_OK;
   for (size_t i = 0; i < p->n_outputs && status == VONK_OK; i++) {
-    status = output_schema(&p->outputs[i], schema.children[i], err);
+    status = output_schema(p, &p->outputs[i], schema.children[i], err);
   }
   if (status == VONK_OK && has_error) {
     status =

@@ -84,7 +84,8 @@ typedef struct output_plan {
   const char *const *labels; /* of the last dimension; NULL = none. The model's */
   uint32_t n_labels;
   int32_t rank;                 /* of one row of the result: after `as` and squeeze */
-  int64_t shape[VONK_MAX_RANK]; /* -1: a list, for AS_TOP even if all have one length */
+  int64_t shape[VONK_MAX_RANK]; /* -1 = free */
+  bool is_list[VONK_MAX_RANK];  /* a list with offsets, even where all have one length */
   int64_t row_elements;
   bool is_dense;  /* every row has the same number of elements, so rows have their place
                      beforehand */
@@ -133,7 +134,7 @@ struct vonk_predictor {
   output_plan *outputs;
   size_t n_outputs;
   int32_t nulls, row_errors;
-  bool squeeze, half_as_float, sql_casts;
+  bool squeeze, half_as_float, sql_casts, variable_lists, signed_integers;
   bool groups_rows;    /* an input has a free dimension: rows of one shape run together */
   int64_t fixed_batch; /* 0 = free */
   int64_t batch_rows;  /* of a micro-batch */

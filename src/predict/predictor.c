@@ -68,6 +68,8 @@ static vonk_status create_parts(vonk_predictor *p, const vonk_bind_options *opti
   p->squeeze = options->squeeze != 0;
   p->half_as_float = options->half_as_float != 0;
   p->sql_casts = options->sql_casts != 0;
+  p->variable_lists = options->variable_lists != 0;
+  p->signed_integers = options->signed_integers != 0;
   return VONK_OK;
 }
 

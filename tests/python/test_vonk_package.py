@@ -247,7 +247,7 @@ def test_the_parts_in_c_cannot_be_made_by_hand(name):
 def test_the_examples_in_docstrings_are_true(monkeypatch):
     monkeypatch.chdir(ROOT)
     attempted = 0
-    for name in ("vonk", "vonk._model", "vonk._table", "vonk._process"):
+    for name in ("vonk", "vonk._model", "vonk._predictor", "vonk._table", "vonk._process"):
         result = doctest.testmod(importlib.import_module(name))
         assert result.failed == 0, f"{name}: its output is above"
         attempted += result.attempted
