@@ -10,6 +10,6 @@
 from __future__ import annotations
 
 from vonk.spark._metrics import Counts, SparkStats, stats
-from vonk.spark._udf import ModelUDF, model_udf
+from vonk.spark._udf import ModelUDF, model_udf, register
 
-__all__ = ["Counts", "ModelUDF", "SparkStats", "model_udf", "stats"]
+__all__ = ["Counts", "ModelUDF", "SparkStats", "model_udf", "register", "stats"]

@@ -7,9 +7,11 @@ model itself travels as one of Spark's files (``_shipment``) and is opened, once
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import vonk
 
 #: Of vonk.open: device, plugin, signature, threads_per_run, and what the plug-ins know.
 Options = tuple[tuple[str, "str | int | float | bool"], ...]
@@ -53,17 +55,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Binding:
-    """How columns meet the model: the names of a call's arguments, and the options of :meth:`vonk.Model.predict`.
+    """How columns meet the model: the names of a call's arguments, and the options of :meth:`vonk.Model.bind`.
 
     Attributes
     ----------
     columns
-        Names of the function's arguments, in order: the worker gets columns without names.
+        Names of the function's arguments, in order: the worker gets columns without names. With one argument, a
+        struct, and more names: the fields to take from it.
+    packed
+        Those of them that are arrays of what were several columns.
     inputs, outputs, nulls, on_error, as_, squeeze, batch
-        As for :meth:`vonk.Model.predict`; mappings as pairs.
+        As for :meth:`vonk.Model.bind`; mappings as pairs.
     """
 
     columns: tuple[str, ...] = ()
+    packed: tuple[str, ...] = ()
     inputs: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     outputs: tuple[tuple[str, str], ...] | None = None
     nulls: str = "null"
@@ -73,7 +79,7 @@ class Binding:
     batch: int | None = None
 
     def options(self) -> dict[str, Any]:
-        """The keywords of :meth:`vonk.Model.predict`."""
+        """The keywords of :meth:`vonk.Model.bind`."""
         return {
             "inputs": None if self.inputs is None else {name: list(columns) for name, columns in self.inputs},
             "outputs": None if self.outputs is None else dict(self.outputs),
@@ -82,7 +88,10 @@ class Binding:
             "as_": self.as_,
             "squeeze": self.squeeze,
             "batch": self.batch,
-            "half_as_float": True,  # Spark has no float16
+            "half_as_float": True,  # Spark has no float16, no lists of a fixed length, no unsigned integers
+            "variable_lists": True,
+            "signed_integers": True,
+            "sql_casts": True,
         }
 
 
@@ -96,7 +105,27 @@ def make_identity(*parts: Any) -> str:
     return json.dumps(parts, sort_keys=True, default=repr)
 
 
-def make_inputs(inputs: Any) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
+def make_binding(inputs: Any, outputs: Any, **options: Any) -> Binding:
+    """A binding of what users give: ``inputs`` is a mapping, or a list of the arguments' names.
+
+    Raises
+    ------
+    vonk.InvalidError
+        A word that is no choice.
+    """
+    for name, choices in (("nulls", ("null", "error")), ("on_error", ("raise", "null", "report"))):
+        if options.get(name, choices[0]) not in choices:
+            words = ", ".join(f"'{choice}'" for choice in choices)
+            raise vonk.InvalidError(f"{name}: {options[name]!r} is no choice: use one of {words}")
+    is_map = inputs is None or isinstance(inputs, Mapping)
+    names = () if is_map else (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    pairs = make_inputs(inputs) if is_map else None
+    return Binding(columns=names, inputs=pairs, outputs=make_outputs(outputs), **options)
+
+
+def make_inputs(
+    inputs: Mapping[str, str | Sequence[str]] | None,
+) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
     """``{tensor: column or columns}`` as pairs."""
     if inputs is None:
         return None

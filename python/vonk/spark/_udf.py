@@ -3,65 +3,233 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.functions import arrow_udf
-from pyspark.sql.types import DataType
+from pyspark.sql.types import DataType, StructField, StructType, _parse_datatype_string
 
+import vonk
+from vonk.spark import _calls, _session, _types
 from vonk.spark._metrics import Meter, make_meter
 from vonk.spark._shipment import Shipment, ship
-from vonk.spark._spec import Binding, make_inputs, make_options, make_outputs
-from vonk.spark._types import return_type as derive_return_type
-from vonk.spark._worker import Scorer
+from vonk.spark._spec import Binding, make_binding, make_options
+from vonk.spark._worker import make_function
 
 
-def model_udf(  # noqa: PLR0913 - all but one by name
+def model_udf(  # noqa: PLR0913 - all but the first few by name
     model: Any,
-    *,
-    inputs: Mapping[str, str | Sequence[str]] | None = None,
+    inputs: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
     outputs: Mapping[str, str] | Iterable[str] | None = None,
     return_type: DataType | str | None = None,
+    model_loader: Callable[..., Any] | None = None,
+    batch_size: int | None = None,
+    *,
     nulls: str = "null",
     on_error: str = "raise",
     as_: str | None = None,
     squeeze: bool = False,
-    batch_size: int | None = None,
     spark: SparkSession | None = None,
     **options: Any,
 ) -> ModelUDF:
-    """A trained model as a function of columns."""
-    session = spark or SparkSession.builder.getOrCreate()
-    shipment = ship(session, model, make_options(options))
-    binding = Binding(
-        inputs=make_inputs(inputs), outputs=make_outputs(outputs), nulls=nulls, on_error=on_error, as_=as_,
-        squeeze=squeeze, batch=batch_size,
-    )  # fmt: skip
-    if return_type is None:
-        with shipment.open() as opened:
-            return_type = derive_return_type(opened, binding)
-    return ModelUDF(shipment, binding, return_type, make_meter(session, shipment.source, binding))
+    """A trained model as a function of columns.
+
+    Parameters
+    ----------
+    model
+        Path of a model file, folder or bundle; a URI that Spark can read; or a live model of Keras, PyTorch or
+        scikit-learn, which is packed here.
+    inputs
+        How columns meet the model's inputs. None: by name, by position, or N numbers for one tensor ``[rows, N]``. A
+        list names the arguments of a call, in order. A mapping gives each input its column, or a list of columns to
+        pack; ``"s.f"`` is field f of struct s.
+    outputs
+        The outputs wanted: names, or name to the field that it becomes. None is all of them.
+    return_type
+        The type of the result, a DataType or DDL. It comes from the model and need not be given; if it is, it must be
+        the model's, or wider. With a loader it saves the job that asks for the model's signature.
+    model_loader
+        Called on the workers only, with `model`: gives a path there, or a live model.
+    batch_size
+        Rows in one run of the model. None chooses; it is not the size of Spark's batches.
+    nulls
+        ``"null"``: a row with a NULL gives NULL; ``"error"``: it is a bad row.
+    on_error
+        What a bad row does: ``"raise"`` fails the job; ``"null"`` gives NULL; ``"report"`` makes the result a
+        struct<value, error>, whose error says why there is no value.
+    as_
+        ``"argmax"``: the place of the largest value along the last dimension; ``"label"``: its label, of a bundle;
+        ``"top5"``, or another number: an array of struct<index, label, score>, most likely first.
+    squeeze
+        Drops dimensions of 1: ``[rows, 1]`` is a number, not an array of one.
+    spark
+        The session; None is the one of this process.
+    **options
+        Of :func:`vonk.open`: device, plugin, signature, threads_per_run, what the plug-in knows.
+
+    Returns
+    -------
+    ModelUDF
+        To be called with columns.
+
+    Raises
+    ------
+    vonk.InvalidError
+        An option that nobody knows, or a return type that the model does not have.
+    vonk.FileError, vonk.ModelError, vonk.UnsupportedError
+        The model cannot be opened.
+
+    Examples
+    --------
+    >>> from vonk.spark import model_udf  # doctest: +SKIP
+    >>> iris = model_udf("examples/iris/iris.onnx", outputs=["species"])  # doctest: +SKIP
+    >>> flowers.select(iris("a", "b", "c", "d"))  # doctest: +SKIP
+    """
+    session = spark or _session.active()
+    shipment = ship(session, model, make_options(options), loader=model_loader)
+    binding = make_binding(inputs, outputs, nulls=nulls, on_error=on_error, as_=as_, squeeze=squeeze, batch=batch_size)
+    declared = _parse_datatype_string(return_type) if isinstance(return_type, str) else return_type
+    return make_udf(session, shipment, binding, declared)
+
+
+def make_udf(spark: SparkSession, shipment: Shipment, binding: Binding, declared: DataType | None = None) -> ModelUDF:
+    """The function over a model that is shipped.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    shipment
+        The model.
+    binding
+        How columns meet it.
+    declared
+        The type of the result, if the user says; with a loader, the model is not asked then.
+
+    Raises
+    ------
+    vonk.InvalidError
+        The model's outputs are not what the binding asks for, or have another type.
+    """
+    if declared is not None and shipment.source.loader is not None:
+        return ModelUDF(spark, shipment, binding, declared, None)
+    signature = shipment.ask(spark, partial(_types.describe, binding=binding))
+    if declared is not None:
+        _types.agree(signature.returns, declared, shipment.source.title)
+    return ModelUDF(spark, shipment, binding, declared or signature.returns, signature.inputs)
 
 
 class ModelUDF:
-    """A model as a function of columns; :func:`model_udf` makes one."""
+    """A model as a function of columns; :func:`model_udf` makes one.
+
+    Call it with names of columns, or with columns: one array, nested array, binary, text or ML Vector per input of the
+    model; one struct with a field per input; N columns of single values for a tensor ``[rows, N]``. Keywords name
+    arguments: ``f(image="pixels")``.
+
+    Attributes
+    ----------
+    returnType
+        Of the result.
+    """
 
     def __init__(
-        self, shipment: Shipment, binding: Binding, return_type: DataType | str, meter: Meter | None = None
+        self,
+        spark: SparkSession,
+        shipment: Shipment,
+        binding: Binding,
+        return_type: DataType,
+        inputs: tuple[vonk.Tensor, ...] | None,
     ) -> None:
+        self.returnType = return_type
+        self._spark = spark
         self._shipment = shipment
         self._binding = binding
-        self.returnType = return_type
-        self.meter = meter
+        self._inputs = inputs
+        self.meter: Meter | None = make_meter(spark, shipment.source, binding)
 
-    def __call__(self, *columns: str | Column) -> Column:
-        names = tuple(column if isinstance(column, str) else f"_{i}" for i, column in enumerate(columns))
-        return self._function(names)(*columns)
+    def __call__(self, *columns: str | Column, **named: str | Column) -> Column:
+        call = _calls.pack(_calls.read(columns, named, self._binding), self._inputs)
+        return self._function(call.binding)(*call.columns)
 
-    def _function(self, names: tuple[str, ...]) -> Callable[..., Column]:
-        scorer = Scorer(self._shipment.source, Binding(**{**vars(self._binding), "columns": names}), self.meter)
+    def check(self, rows: DataFrame | StructType, *columns: str | Column, **named: str | Column) -> DataType:
+        """Checks, before there is a job, whether a call fits the model.
 
-        def predict(*columns):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN202 - Spark would read type hints
-            return scorer(*columns)
+        Parameters
+        ----------
+        rows
+            What the columns are of: a DataFrame, or its schema.
+        *columns, **named
+            As for a call. None at all: all columns, in their order.
 
-        return arrow_udf(predict, self.returnType)  # type: ignore[no-any-return]
+        Returns
+        -------
+        DataType
+            Of the result.
+
+        Raises
+        ------
+        vonk.InvalidError
+            What does not fit: the column, what it is, what the model wants, what to write.
+        """
+        if not columns and not named:
+            names = rows.columns if isinstance(rows, DataFrame) else rows.names
+            columns = tuple(f"`{name}`" if "." in name else name for name in names)
+        call = _calls.read(columns, named, self._binding)
+        schema = StructType(
+            [
+                StructField(name, kind)
+                for name, kind in zip(_calls.unquoted(call.columns), _calls.types_of(rows, call.columns), strict=True)
+            ]
+        )
+        return _types.check(self._shipment, schema, call.binding)
+
+    def summary(self) -> str:
+        """One line: the model, its inputs, the type of the result."""
+        if self._inputs is None:
+            inputs = "its inputs are known on the workers only"
+        else:
+            inputs = ", ".join(f"{tensor.name} {tensor.type}" for tensor in self._inputs)
+        return f"{self._shipment.source.title}: {inputs} -> {self.returnType.simpleString()}"
+
+    def __repr__(self) -> str:
+        return f"<ModelUDF {self.summary()}>"
+
+    def _function(self, binding: Binding) -> Callable[..., Column]:
+        self._shipment.send(self._spark)
+        declared = self.returnType.json() if self._inputs is None else None
+        function = make_function(self._shipment.source, binding, declared, self.meter)
+        return arrow_udf(function, self.returnType)  # type: ignore[no-any-return]
+
+
+def register(spark: SparkSession, name: str, model: Any, **options: Any) -> ModelUDF:
+    """Makes a model a function of SQL: ``SELECT digit(pixels) FROM images``.
+
+    Parameters
+    ----------
+    spark
+        The session whose SQL knows it.
+    name
+        Of the function.
+    model
+        What :func:`model_udf` takes, or what it gave.
+    **options
+        As for :func:`model_udf`.
+
+    Returns
+    -------
+    ModelUDF
+        The same function for DataFrames.
+
+    Raises
+    ------
+    vonk.InvalidError
+        Options for a function that is made already.
+    """
+    if isinstance(model, ModelUDF) and options:
+        raise vonk.InvalidError(
+            f"register: {model!r} is made already, {', '.join(options)} cannot be changed: give them to model_udf"
+        )
+    function = model if isinstance(model, ModelUDF) else model_udf(model, spark=spark, **options)
+    spark.udf.register(name, function._function(function._binding))
+    return function

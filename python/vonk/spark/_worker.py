@@ -1,41 +1,153 @@
 """What runs in Spark's Python workers: predicting batch by batch.
 
-How it works: Spark calls :class:`Scorer` with one Arrow array per argument. Arrow memory goes to the C library as it
-is and the predictions come back as Arrow memory; the interpreter's lock is released meanwhile.
+How it works: a model's function is pickled as a few bytes of plain data, and :func:`start` makes a :class:`Scorer` of
+them in each task. Spark calls it with one Arrow array per argument. Arrow memory goes to the C library as it is and the
+predictions come back as Arrow memory; the interpreter's lock is released meanwhile.
 """
 
 from __future__ import annotations
 
+import pickle
 import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pyarrow
+from pyspark import TaskContext
+from pyspark.sql.pandas.types import from_arrow_type
+from pyspark.sql.types import _parse_datatype_json_string
 
-from vonk.spark._cache import open_source
+import vonk
+from vonk.spark._cache import lease
+from vonk.spark._columns import Arrangement, one_column
 from vonk.spark._metrics import Meter
 from vonk.spark._spec import Binding, Source
+from vonk.spark._types import agree, in_words_of_spark, result_type
+
+#: Payloads above this are compressed: names of many columns shrink to a tenth.
+_LARGE = 1000
+
+
+def make_function(source: Source, binding: Binding, declared: str | None, meter: Meter | None) -> Callable[..., Any]:
+    """The function that Spark pickles. It knows of vonk by name only, so that a worker without it can say so.
+
+    Parameters
+    ----------
+    source, binding
+        The model, and how the arguments meet it.
+    declared
+        The type, as JSON, of results that nobody has compared with the model's yet; None: they are what it gives.
+    meter
+        Where its counts go.
+    """
+    plain = pickle.dumps((_given(source), _given(binding), declared, None if meter is None else asdict(meter)))
+    payload = zlib.compress(plain) if len(plain) > _LARGE else plain
+    version = vonk.__version__
+    title = source.title
+    started: list[Any] = []
+
+    def predict(*columns, **named):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202 - Spark would read hints
+        if not started:
+            import sys  # noqa: PLC0415 - in the worker
+
+            try:
+                import vonk  # noqa: PLC0415
+            except ImportError as error:
+                raise ImportError(
+                    f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install"
+                    " it on every node, or ship an environment (--archives): docs/spark.md"
+                ) from None
+            if vonk.__version__ != version:
+                raise ImportError(
+                    f"{title}: this worker ({sys.executable}) has vonk {vonk.__version__}, the driver {version}:"
+                    " install the same on every node: docs/spark.md"
+                )
+            from vonk.spark._worker import start  # noqa: PLC0415
+
+            started.append(start(payload))
+        return started[0](*columns, **named)
+
+    return predict
+
+
+def _given(spec: Source | Binding) -> dict[str, Any]:
+    """Fields that are not at their default."""
+    return {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
+
+
+def start(payload: bytes) -> Scorer:
+    """What :func:`make_function` put together."""
+    plain = zlib.decompress(payload) if payload[:1] == b"x" else payload
+    source, binding, declared, meter = pickle.loads(plain)
+    return Scorer(Source(**source), Binding(**binding), declared, None if meter is None else Meter(**meter))
 
 
 class Scorer:
-    """The function of a UDF. Its arguments are Arrow arrays of one length, its result is one more."""
+    """A model's function in one task: its arguments are Arrow arrays of one length, its result is one more."""
 
-    def __init__(self, source: Source, binding: Binding, meter: Meter | None = None) -> None:
+    def __init__(self, source: Source, binding: Binding, declared: str | None, meter: Meter | None) -> None:
         self._source = source
         self._binding = binding
+        self._declared = declared
         self._meter = meter
+        self._bound: _Bound | None = None
 
-    def __call__(self, *columns: pyarrow.Array) -> pyarrow.Array:
-        model = open_source(self._source)
-        rows = pyarrow.RecordBatch.from_arrays(list(columns), list(self._binding.columns))
-        begin, before = time.perf_counter_ns(), model.stats
-        predictions = _one_column(model.predict(rows, **self._binding.options()), self._binding)
-        if self._meter is not None:
-            self._meter.count(before, model.stats, time.perf_counter_ns() - begin)
-        return predictions
+    def __call__(self, *columns: Any, **named: Any) -> Any:
+        begin = time.perf_counter_ns()
+        given = [*columns, *named.values()]
+        with lease(self._source) as entry:
+            bound = self._bind(entry.model, given, tuple(named))
+            before = bound.predictor.stats
+            found = self._predict(bound, given)
+            if self._meter is not None:
+                self._meter.count(before, bound.predictor.stats, time.perf_counter_ns() - begin)
+        return found
+
+    def _bind(self, model: vonk.Model, given: Sequence[Any], named: Sequence[str]) -> _Bound:
+        kinds = [column.type for column in given]
+        if self._bound is None or self._bound.model is not model or self._bound.kinds != kinds:
+            binding = self._binding
+            if named and not binding.columns:
+                numbered = (f"argument {i + 1}" for i in range(len(given) - len(named)))
+                binding = replace(binding, columns=(*numbered, *named))
+            try:
+                self._bound = _Bound(model, kinds, binding)
+            except vonk.Error as error:
+                raise self._explained(error) from None
+            if self._declared is not None:
+                derived = from_arrow_type(result_type(self._bound.predictor, binding))
+                agree(derived, _parse_datatype_json_string(self._declared), self._source.title)
+        return self._bound
+
+    def _predict(self, bound: _Bound, given: Sequence[Any]) -> Any:
+        found, first = [], 0
+        try:
+            for rows in bound.arrangement.rows(given):
+                predictions = pyarrow.record_batch(bound.predictor.predict(rows))
+                found.append(one_column(predictions, self._binding))
+                first += len(rows)
+        except vonk.Error as error:
+            raise self._explained(error, first) from None
+        return found[0] if len(found) == 1 else pyarrow.concat_arrays(found)
+
+    def _explained(self, error: vonk.Error, first: int = 0) -> vonk.Error:
+        """The error with what the driver must know besides: which model, where."""
+        row = None if error.row is None else first + error.row
+        context = TaskContext.get()
+        where = [] if context is None else [f"partition {context.partitionId()}"]
+        where += [] if row is None else [f"row {row} of the batch"]
+        place = f" ({', '.join(where)})" if where else ""
+        message = f"{self._source.title}{place}: {in_words_of_spark(error.message)} [{error.code}]"
+        return type(error)(message, error.code, row, error.native_code)
 
 
-def _one_column(predictions: Any, binding: Binding) -> pyarrow.Array:
-    """One output as it is; several as a struct."""
-    if predictions.num_columns == 1:
-        return predictions.column(0)
-    return pyarrow.StructArray.from_arrays(predictions.columns, fields=list(predictions.schema))
+class _Bound:
+    """A model bound to arguments of certain types."""
+
+    def __init__(self, model: vonk.Model, kinds: list[Any], binding: Binding) -> None:
+        self.model = model
+        self.kinds = kinds
+        self.arrangement = Arrangement(kinds, binding)
+        self.predictor = model.bind(self.arrangement.schema, **binding.options())
