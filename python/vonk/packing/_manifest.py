@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +26,7 @@ _MAX_LABEL_BYTES = 16 << 20  # all of them
 #: A list of numbers over several lines; inside a text there is no bare line break.
 _SCALARS = re.compile(r"\[\n\s*((?:[-+0-9.eE]+|null)(?:,\n\s*(?:[-+0-9.eE]+|null))*)\n\s*\]")
 _SELFTEST_BYTES = 1 << 20
+_epoch: ContextVar[str | None] = ContextVar("epoch", default=None)
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,19 @@ def rename(outputs: Sequence[Port], renames: Mapping[str, str]) -> list[Port]:
     return [replace(port, name=renames.get(port.name, port.name), tensor=port.tensor or port.name) for port in outputs]
 
 
+@contextlib.contextmanager
+def dated(epoch: int) -> Iterator[None]:
+    """Bundles of this thread are from that second, for equal bytes from equal input."""
+    token = _epoch.set(str(epoch))
+    try:
+        yield
+    finally:
+        _epoch.reset(token)
+
+
 def created() -> str:
     """Now, or the time that SOURCE_DATE_EPOCH says, for equal bytes from equal input."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    epoch = _epoch.get() or os.environ.get("SOURCE_DATE_EPOCH")
     try:
         when = datetime.now(timezone.utc) if epoch is None else datetime.fromtimestamp(int(epoch), timezone.utc)
     except (ValueError, OverflowError, OSError):

@@ -47,6 +47,41 @@ def converter(source: Any) -> ModuleType:
     return importlib.import_module(f"vonk.packing.{name}")
 
 
+def needs_packing(path: Path) -> bool:
+    """Whether a file or folder is one that only Python can read, so that no plug-in opens it: a Keras model, an
+    exported program of PyTorch's, weights alone, a pickle. Told by its content; nothing of it is run.
+
+    Raises
+    ------
+    PackError
+        It cannot be read.
+    """
+    if path.is_dir():
+        return (path / "config.json").is_file() and (path / "model.weights.h5").is_file()
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise PackError(f"{path}: {error.strerror}", "VONK_IO") from None
+    if head.startswith((_HDF5, _PICKLE)):
+        return True
+    if not head.startswith(_ZIP):
+        return head[8:9] == b"{" and path.suffix == ".safetensors"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+    if names[:1] == ["manifest.json"]:
+        return False
+    if "config.json" in names and any(name.endswith(".h5") for name in names):
+        return True
+    inner = [name.partition("/")[2] for name in names]
+    if any(name.startswith("data/aotinductor/") for name in inner) or "constants.pkl" in inner:
+        return False  # a package, TorchScript
+    return "data.pkl" in inner or any(name.startswith("models/") for name in inner)
+
+
 def _of_object(source: Any) -> str:
     packages = {base.__module__.partition(".")[0] for base in type(source).__mro__}
     for package, name in _OBJECTS.items():

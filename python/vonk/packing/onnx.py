@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from vonk.packing import _opened
+from vonk.packing import _opened, onnx_weights
 from vonk.packing._plan import Array, Conversion, PackError, Port, Request
 
 
@@ -43,45 +43,40 @@ def convert(request: Request, folder: Path) -> Conversion:
 def _copied(source: Path, folder: Path) -> tuple[Path, _opened.Opened]:
     """The file and its external data in the folder. What the plug-in refuses where it is, is not touched."""
     opened = _opened.look(source)
+    name, *others = parts = files_of(source, opened.format)
+    for part, found in parts.items():
+        target = folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(found, target)
+    if others:
+        _opened.look(folder / name)
+    return folder / name, opened
+
+
+def files_of(source: Path, ending: str) -> dict[str, Path]:
+    """The files of a model that the plug-in has opened, by their names in a bundle: itself, then its external data.
+
+    Raises
+    ------
+    PackError
+        The data is missing, or not in the model's folder.
+    """
     stem = re.sub(r"[^\w.-]+", "_", source.name.removesuffix(source.suffix)).strip("._") or "model"
-    path = folder / f"{stem}.{opened.format}"
-    shutil.copyfile(source, path)
-    try:
-        _opened.look(path)
-    except PackError:  # its weights are elsewhere, for where it stood it could be opened
-        _copy_external(source, path)
-        _opened.look(path)
-    return path, opened
-
-
-def _copy_external(source: Path, path: Path) -> None:
-    """The files with weights, under the names that the model has for them. The plug-in has checked these names."""
-    onnx = _opened.need("onnx", "torch", "packing an ONNX model with external data")
-    model = onnx.load(str(source), load_external_data=False)
+    name = f"{stem}.{ending}"
+    found = {name: source}
     homes = (source.parent, Path(os.path.realpath(source)).parent)
-    for location in sorted(set(_locations(model))):
-        target = path.parent / location
-        if target == path:
+    for location in onnx_weights.locations(source):
+        if location == name:
             raise PackError(
                 f"{source}: its weights are in '{location}', the name of the model in the bundle: rename it"
             )
-        found = next((home / location for home in homes if (home / location).is_file()), None)
-        if found is None:
+        if location.startswith("/") or ".." in location.split("/"):
+            raise PackError(f"{source}: its weights are in '{location}', which is not in the model's folder")
+        place = next((home / location for home in homes if (home / location).is_file()), None)
+        if place is None:
             raise PackError(f"{source}: its weights are in '{location}', which is missing: put it beside the model")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found, target)
-
-
-def _locations(part: Any) -> Iterator[str]:
-    """The files that tensors anywhere in a model name."""
-    if part.DESCRIPTOR.name == "TensorProto":
-        yield from (entry.value for entry in part.external_data if entry.key == "location")
-        return
-    for descriptor, value in part.ListFields():
-        if descriptor.message_type is None:
-            continue
-        for inner in [value] if hasattr(value, "ListFields") else value:
-            yield from _locations(inner)
+        found[location] = place
+    return found
 
 
 def _written(model: Any, folder: Path) -> tuple[Path, _opened.Opened]:

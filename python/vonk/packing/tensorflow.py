@@ -97,7 +97,7 @@ def _open(path: Path, choices: Sequence[dict[str, str]]) -> _Source:
 # --- the files ---
 
 
-def _keep_folder(source: Path, model: Path) -> Path:
+def keep_folder(source: Path, model: Path) -> Path:
     """Links to the model's files, none of which may lie outside its folder."""
     tops = [Path(os.path.realpath(source)), Path(os.path.realpath(source / "saved_model.pb")).parent]
     model.mkdir()
@@ -113,15 +113,15 @@ def _keep_folder(source: Path, model: Path) -> Path:
     return model
 
 
-def _keep_file(source: Path, folder: Path) -> Path:
+def keep_file(source: Path, folder: Path) -> Path:
     folder.mkdir()
     (folder / source.name).symlink_to(os.path.realpath(source))
     return folder / source.name
 
 
-def _keep_checkpoint(source: Path, folder: Path) -> Path:
+def keep_checkpoint(source: Path, folder: Path) -> Path:
     """The .meta file, and the values of its variables beside it."""
-    model = _keep_file(source, folder)
+    model = keep_file(source, folder)
     for path in sorted(source.parent.glob(f"{_escaped(source.stem)}.*")):
         if path.name == f"{source.stem}.index" or path.name.startswith(f"{source.stem}.data-"):
             found = Path(os.path.realpath(path))
@@ -202,7 +202,7 @@ def _load_checkpoint(source: _Source) -> _Reference:
 
 
 _FORMATS: dict[str, tuple[Callable[[Path, Path], Path], Callable[[_Source], _Reference]]] = {
-    "savedmodel": (_keep_folder, _load_savedmodel),
-    "graphdef": (_keep_file, _load_graph),
-    "checkpoint": (_keep_checkpoint, _load_checkpoint),
+    "savedmodel": (keep_folder, _load_savedmodel),
+    "graphdef": (keep_file, _load_graph),
+    "checkpoint": (keep_checkpoint, _load_checkpoint),
 }

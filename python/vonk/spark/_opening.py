@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pyspark import SparkFiles
 
 import vonk
+from vonk.spark import _loader
 from vonk.spark._spec import Source
 
 
@@ -23,8 +26,14 @@ class Opening:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._path = locate(source)
-        self.nbytes = _file_bytes(self._path)
+        self._options: dict[str, Any] = dict(source.options)
+        self._work: tempfile.TemporaryDirectory[str] | None = None
+        try:
+            self._path = self._load() if source.loader is not None else self._find()
+            self.nbytes = _file_bytes(self._path)
+        except BaseException:
+            self._clean()
+            raise
 
     def __enter__(self) -> Opening:
         return self
@@ -32,7 +41,7 @@ class Opening:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        self._clean()
 
     def open(self) -> vonk.Model:
         """Opens it.
@@ -43,7 +52,32 @@ class Opening:
             It is not the one that the driver saw, or cannot be opened here.
         """
         pin = f"#sha256={self._source.sha256}" if self._source.sha256 else ""
-        return vonk.open(f"{self._path}{pin}", **dict(self._source.options))  # type: ignore[arg-type]
+        try:
+            return vonk.open(f"{self._path}{pin}", **self._options)
+        except vonk.Error as error:
+            if self._source.loader is None:
+                raise
+            raise type(error)(
+                f"model_loader {self._source.title}: {error.message}", error.code, error.row, error.native_code
+            ) from None
+
+    def _find(self) -> Path:
+        path = Path(locate(self._source))
+        if not path.exists():
+            is_everywhere = os.fspath(path) == self._source.file
+            why = "'local:' says that every node has it" if is_everywhere else "Spark's copy of it was removed"
+            raise vonk.FileError(f"model '{self._source.title}': {why}, but there is no '{path}' here", "VONK_IO")
+        return path
+
+    def _load(self) -> Path:
+        self._work = tempfile.TemporaryDirectory(prefix="vonk-spark-")
+        path, self._options = _loader.load(self._source, Path(self._work.name))
+        return path
+
+    def _clean(self) -> None:
+        # What was packed here goes at once, for a worker's end is a signal: an open model keeps its mapped file.
+        if self._work is not None:
+            self._work.cleanup()
 
 
 def locate(source: Source) -> str:
@@ -55,13 +89,13 @@ def locate(source: Source) -> str:
 def weight_bytes(model: vonk.Model) -> int:
     """Of an open model; the size of its file where the format does not say."""
     summary = model.summary()
-    return summary.weight_bytes or summary.file_bytes
+    return summary.weight_bytes or summary.file_bytes or _file_bytes(Path(summary.path))
 
 
-def _file_bytes(path: str) -> int:
+def _file_bytes(path: Path) -> int:
     try:
-        if Path(path).is_file():
-            return Path(path).stat().st_size
+        if path.is_file():
+            return path.stat().st_size
         return sum(Path(top, name).stat().st_size for top, _, names in os.walk(path) for name in names)
     except OSError:
         return 0  # opening it says what is wrong

@@ -30,6 +30,7 @@ def model_udf(  # noqa: PLR0913 - all but the first few by name
     on_error: str = "raise",
     as_: str | None = None,
     squeeze: bool = False,
+    pack: Mapping[str, Any] | None = None,
     spark: SparkSession | None = None,
     **options: Any,
 ) -> ModelUDF:
@@ -63,6 +64,9 @@ def model_udf(  # noqa: PLR0913 - all but the first few by name
         ``"top5"``, or another number: an array of struct<index, label, score>, most likely first.
     squeeze
         Drops dimensions of 1: ``[rows, 1]`` is a number, not an array of one.
+    pack
+        Arguments of :func:`vonk.pack`, for a live model or a file that has to be packed first:
+        ``{"inputs": ["x:f32[-1,4]"]}``, ``{"labels": [...]}``.
     spark
         The session; None is the one of this process.
     **options
@@ -87,7 +91,7 @@ def model_udf(  # noqa: PLR0913 - all but the first few by name
     >>> flowers.select(iris("a", "b", "c", "d"))  # doctest: +SKIP
     """
     session = spark or _session.active()
-    shipment = ship(session, model, make_options(options), loader=model_loader)
+    shipment = ship(session, model, make_options(options), loader=model_loader, pack=pack)
     binding = make_binding(inputs, outputs, nulls=nulls, on_error=on_error, as_=as_, squeeze=squeeze, batch=batch_size)
     declared = _parse_datatype_string(return_type) if isinstance(return_type, str) else return_type
     return make_udf(session, shipment, binding, declared)
