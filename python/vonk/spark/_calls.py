@@ -9,6 +9,7 @@ query.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,16 +33,28 @@ _ELEMENTS: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
     "string": (None, ("string", "binary", "void")),
 }
 _INTEGERS = (None, ("boolean", *_WHOLE, "void"))
+_KINDS = {_NUMBERS: "numbers", ("boolean", "void"): "booleans", ("string", "binary", "void"): "text"}
 #: Longer texts of expressions are no names that anybody means.
 _LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
 class Call:
-    """Columns for Spark, in order, and what a worker must know of them."""
+    """Columns for Spark, in order, and what a worker must know of them.
+
+    Attributes
+    ----------
+    columns
+        Of the call.
+    binding
+        Their names.
+    text
+        How the arguments were written, if Spark would show them otherwise.
+    """
 
     columns: tuple[str | Column, ...]
     binding: Binding
+    text: str | None = None
 
 
 def read(columns: Sequence[str | Column], named: Mapping[str, str | Column], binding: Binding) -> Call:
@@ -102,7 +115,7 @@ def pack(call: Call, inputs: Sequence[vonk.Tensor] | None) -> Call:
             f" {tensor.type}: {_advice(tensor)}"
         )
     binding = replace(call.binding, columns=(tensor.name,), packed=(tensor.name,))
-    return Call((_array(call.columns, names, tensor),), binding)
+    return Call((_array(call.columns, names, tensor),), binding, _some(names))
 
 
 def _pack_mapped(call: Call, tensors: Mapping[str, vonk.Tensor]) -> Call:
@@ -125,22 +138,22 @@ def _pack_mapped(call: Call, tensors: Mapping[str, vonk.Tensor]) -> Call:
     mapped_away = {column for _, given in call.binding.inputs for column in given} - still_used
     kept = {name: column for name, column in columns.items() if name not in mapped_away}
     binding = replace(call.binding, columns=(*kept, *packed), packed=tuple(packed), inputs=tuple(mapped))
-    return Call((*kept.values(), *packed.values()), binding)
+    return Call((*kept.values(), *packed.values()), binding, _some(call.binding.columns))
 
 
 def _array(columns: Sequence[str | Column], names: Sequence[str], tensor: vonk.Tensor) -> Column:
     """One array of the columns; the query fails if one of them is of a type that the model does not take."""
     element, takes = _ELEMENTS.get(tensor.dtype, _INTEGERS)
     values = [F.col(column) if isinstance(column, str) else column for column in columns]
-    kinds = F.array(*[F.regexp_extract(F.typeof(value), r"^\w+", 0) for value in values])
-    wrong = F.array_except(kinds, F.array(*[F.lit(kind) for kind in takes]))
-    message = F.concat(
-        F.lit(f"vonk: columns {_some(names)}: one is "),
-        F.array_join(wrong, ", another "),
-        F.lit(f", input '{tensor.name}' wants {tensor.type}: write .cast('{element or tensor.dtype}') after it"),
+    # The type of a struct of all of them: Spark knows it, and drops the condition, before there is a row.
+    kinds = F.typeof(F.named_struct(*itertools.chain.from_iterable((F.lit("_"), value) for value in values)))
+    others = F.regexp_replace(kinds, rf"_:({'|'.join(takes)})(\(\d+,\d+\))?[,>]", "")
+    message = (
+        f"vonk: arguments ({_some(names)}): not all are {_KINDS.get(takes, 'whole numbers')}, and input '{tensor.name}'"
+        f" wants {tensor.type}: cast those that are not, as in F.col('name').cast('{element or takes[-2]}')"
     )
     array = F.array(*[value.cast(element) if element else value for value in values])
-    return F.when(F.size(wrong) == 0, array).otherwise(F.raise_error(message))
+    return F.when(others == "struct<", array).otherwise(F.raise_error(F.lit(message)))
 
 
 def _free(tensor: vonk.Tensor) -> tuple[str, ...]:

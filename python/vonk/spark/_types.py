@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow
 from pyspark.errors import PySparkException
@@ -28,10 +28,11 @@ from pyspark.sql.types import (
 )
 
 import vonk
-from vonk.spark import _session
 from vonk.spark._columns import Arrangement, one_column
-from vonk.spark._shipment import Shipment
 from vonk.spark._spec import Binding
+
+if TYPE_CHECKING:
+    from vonk.spark._shipment import Shipment
 
 _ARROW = {
     "bool": pyarrow.bool_(),
@@ -120,7 +121,9 @@ def check(model: vonk.Model | Shipment, schema: StructType, binding: Binding) ->
     vonk.InvalidError
         What does not fit: the column, what it is, what the model wants, what to write.
     """
-    if isinstance(model, Shipment):
+    if not isinstance(model, vonk.Model):
+        from vonk.spark import _session  # noqa: PLC0415 - the driver's; workers import this module, too
+
         return model.ask(_session.active(), partial(check, schema=schema, binding=binding))
     names = binding.columns or tuple(schema.names)
     kinds = [arrow_type(field.dataType, name) for field, name in zip(schema, (*names, *schema.names), strict=False)]

@@ -154,7 +154,9 @@ class ModelUDF:
 
     def __call__(self, *columns: str | Column, **named: str | Column) -> Column:
         call = _calls.pack(_calls.read(columns, named, self._binding), self._inputs)
-        return self._function(call.binding)(*call.columns)
+        function = self._function(call.binding)
+        result = function(*call.columns)
+        return result if call.text is None else result.alias(f"{function.__name__}({call.text})")
 
     def check(self, rows: DataFrame | StructType, *columns: str | Column, **named: str | Column) -> DataType:
         """Checks, before there is a job, whether a call fits the model.
