@@ -1,0 +1,324 @@
+"""Saving a stage with its model, and loading it again: classic and Connect, to any file system that Spark writes.
+
+How it works: a saved stage is laid out as Spark ML's own are. ``metadata`` holds the parameters as JSON, and the file's
+name and digest; ``data`` holds the model's file in pieces, as Parquet. A worker, which has the file anyway, writes it
+in one job, so nothing is sent through tasks and there is no JVM to call. ``metadata`` is written last: a save that did
+not finish left none, and what has none is not loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow
+from pyspark import cloudpickle
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReader, MLWriter
+from pyspark.sql import SparkSession
+
+import vonk
+from vonk.spark import _session, _staging
+from vonk.spark._shipment import Shipment, ship
+from vonk.spark._spec import Source, make_options
+
+if TYPE_CHECKING:
+    from vonk.spark._ml import Given, Model
+
+#: Of the layout; a reader takes what is not newer.
+_FORMAT = 1
+#: Columns of the rows that a file is cut into.
+_PIECES = "start long, content binary"
+#: Bytes of a row: a worker and a message of Spark Connect hold a few.
+_PIECE = 2 << 20
+#: Bytes after which Spark begins a new group of rows: it reads one at a time.
+_GROUP = 16 << 20
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What the metadata say of the model besides Spark's own fields: its file, or its loader."""
+
+    format: int
+    title: str
+    sha256: str | None = None
+    bytes: int | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+    loader: str | None = None
+    argument: Any = None
+
+
+# --- saving ---
+
+
+class StageWriter(MLWriter):
+    """Saves a stage with its model; ``Model.write()`` makes one.
+
+    ``session`` and ``overwrite`` are Spark ML's. Where something is already, nothing is changed without ``overwrite``.
+    """
+
+    def __init__(self, stage: Model) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def save(self, path: str) -> None:
+        """Saves to a new folder: a path or URI of any file system that Spark writes.
+
+        Raises
+        ------
+        vonk.FileError
+            There is something already.
+        vonk.InvalidError
+            The stage's loader is a function that no import finds.
+        vonk.Error
+            The model cannot be read.
+        """
+        path = os.fspath(path)
+        spark = self._sparkSession or _session.active()
+        shipment, saved = _describe(spark, self._stage)  # before anything is changed: the model may lie at the path
+        if self.shouldOverwrite:
+            _remove(spark, path)
+        elif _exists(spark, path):
+            raise vonk.FileError(
+                f"{path}: there is something already: save to another path, or write().overwrite().save(path)",
+                "VONK_IO",
+            )
+        if shipment is not None:
+            _write_pieces(spark, shipment, f"{path}/data")
+        DefaultParamsWriter.saveMetadata(self._stage, path, spark, extraMetadata={"vonk": asdict(saved)})
+
+
+def _describe(spark: SparkSession, stage: Model) -> tuple[Shipment | None, _Saved]:
+    given = stage._given
+    if given.loader is not None:
+        name = _name_of(given.loader)
+        argument = os.fspath(given.model) if isinstance(given.model, os.PathLike) else given.model
+        if not isinstance(argument, str | int | float | bool | None):
+            raise vonk.InvalidError(
+                f"model_loader {name}: its argument, a {type(argument).__name__}, cannot be saved: give it a text or a"
+                " number"
+            )
+        return None, _Saved(_FORMAT, name, loader=name, argument=argument)
+    shipment = stage._ship(spark)
+    if shipment.path is not None and Path(shipment.source.file or "").is_absolute():  # local: of every node
+        shipment = ship(spark, shipment.path, shipment.source.options)
+    source = shipment.source
+    assert shipment.path is not None
+    size = shipment.path.stat().st_size
+    return shipment, _Saved(_FORMAT, source.title, source.sha256, size, source.options)
+
+
+def _name_of(loader: Callable[..., Any]) -> str:
+    """``module:function``, by which another process finds it."""
+    module, name = getattr(loader, "__module__", None), getattr(loader, "__qualname__", "")
+    if not module or module == "__main__" or _imported(module, name) is not loader:
+        shown = getattr(loader, "__qualname__", repr(loader))
+        raise vonk.InvalidError(
+            f"model_loader {shown}: cannot be saved: it is no function that an import finds, and only its name would be"
+            " saved: put it into a module, or give the stage the model's file instead of a loader"
+        )
+    return f"{module}:{name}"
+
+
+def _imported(module: str, name: str) -> Any:
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return found
+
+
+def _remove(spark: SparkSession, path: str) -> None:
+    """What Spark ML's own writers do for overwrite()."""
+    if _session.is_connect(spark):
+        from pyspark.ml.connect.readwrite import RemoteMLWriter  # noqa: PLC0415 - needs the packages of Connect
+
+        RemoteMLWriter.handleOverwrite(path, True)
+    else:
+        MLWriter().session(spark)._handleOverwrite(path)
+
+
+def _exists(spark: SparkSession, path: str) -> bool:
+    """Whether Spark finds a file or folder: it looks when it makes the query's plan."""
+    try:
+        return bool(spark.read.format("binaryFile").load(path).schema)
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            return False
+        raise
+
+
+def _write_pieces(spark: SparkSession, shipment: Shipment, path: str) -> None:
+    shipment.send(spark)
+    pieces = spark.range(0, 1, 1, 1).mapInArrow(_reading(shipment.source), _PIECES)
+    writer = pieces.write.option("compression", "none").option("parquet.enable.dictionary", "false")
+    writer.option("parquet.block.size", str(_GROUP)).parquet(path)
+
+
+def _reading(source: Source) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """A function for a worker that gives the model's file in pieces. It knows of vonk by name only."""
+    payload = cloudpickle.dumps(asdict(source))
+    title = source.title
+
+    def read(batches):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - pickled by value: plain
+        try:
+            from vonk.spark._persist import pieces  # noqa: PLC0415 - in the worker
+        except ImportError as error:
+            import sys  # noqa: PLC0415
+
+            raise ImportError(
+                f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install it"
+                " on every node, or ship an environment (--archives): docs/spark.md"
+            ) from None
+        for batch in batches:
+            if batch.num_rows:
+                yield from pieces(payload)
+
+    return read
+
+
+def pieces(payload: bytes) -> Iterator[pyarrow.RecordBatch]:
+    """On a worker: the model's file, a row at a time.
+
+    Raises
+    ------
+    vonk.ModelError
+        It is not the file that the driver saw.
+    """
+    from vonk.spark._opening import locate  # noqa: PLC0415 - of workers
+
+    source = Source(**cloudpickle.loads(payload))
+    digest, start = hashlib.sha256(), 0
+    with Path(locate(source)).open("rb") as file:
+        while content := file.read(_PIECE):
+            digest.update(content)
+            columns = [pyarrow.array([start], pyarrow.int64()), pyarrow.array([content], pyarrow.binary())]
+            yield pyarrow.RecordBatch.from_arrays(columns, ["start", "content"])
+            start += len(content)
+    if digest.hexdigest() != source.sha256:
+        raise vonk.ModelError(f"model '{source.title}': this worker's copy is damaged: nothing was saved")
+
+
+# --- loading ---
+
+
+class StageReader(MLReader["Model"]):
+    """Loads a saved stage; ``Model.read()`` makes one."""
+
+    def __init__(self, kind: type[Model]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def load(self, path: str) -> Model:
+        """Loads a stage: its parameters, and its model, checked against the digest that was saved.
+
+        Raises
+        ------
+        vonk.FileError
+            There is no saved stage, or its model is missing.
+        vonk.ModelError
+            The model is damaged.
+        vonk.InvalidError
+            Another class was saved there, or by a newer vonk.
+        """
+        path = os.fspath(path)
+        spark = self._sparkSession or _session.active()
+        with _reported(path, "metadata"):
+            metadata = DefaultParamsReader.loadMetadata(path, spark)
+        saved = _read_saved(path, metadata, self._kind)
+        stage = self._kind()
+        stage._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(stage, metadata)
+        stage._given = _given(spark, path, saved, stage)
+        return stage
+
+
+def _read_saved(path: str, metadata: dict[str, Any], kind: type[Model]) -> _Saved:
+    wanted = f"{kind.__module__}.{kind.__name__}"
+    saved = metadata.get("vonk")
+    if metadata.get("class") != wanted or not isinstance(saved, dict):
+        raise vonk.InvalidError(f"{path}: holds a {metadata.get('class')}, not a {wanted}: load it with its own class")
+    if saved.get("format") != _FORMAT:
+        raise vonk.InvalidError(
+            f"{path}: was saved by a newer vonk (format {saved.get('format')}, this one reads {_FORMAT}): update vonk"
+        )
+    options = tuple((name, value) for name, value in saved.pop("options", ()))
+    return _Saved(**saved, options=options)
+
+
+def _given(spark: SparkSession, path: str, saved: _Saved, stage: Model) -> Given:
+    from vonk.spark._ml import Given  # noqa: PLC0415 - the two know of each other
+
+    if saved.loader is not None:
+        loader = _imported(*saved.loader.split(":", 1))
+        if loader is None:
+            raise vonk.InvalidError(
+                f"{path}: its model_loader {saved.loader} cannot be imported here: put its module on PYTHONPATH"
+            )
+        return Given(saved.argument, loader)
+    file = _read_pieces(spark, path, saved)
+    given = Given(file, None)
+    given.keep(make_options(stage.getOptions()), ship(spark, file, saved.options))
+    return given
+
+
+def _read_pieces(spark: SparkSession, path: str, saved: _Saved) -> Path:
+    """The model's file in the staging folder, checked."""
+    target = _staging.folder() / f"saved-{(saved.sha256 or '')[:16]}" / saved.title
+    target.parent.mkdir(exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with part.open("wb") as file, _reported(path, "data"):
+            for start, content in spark.read.schema(_PIECES).parquet(f"{path}/data").toLocalIterator():
+                file.seek(start)
+                file.write(content)
+        if _digest(part) != saved.sha256:
+            raise vonk.ModelError(
+                f"{path}: the model '{saved.title}' in it is damaged: {part.stat().st_size:,} of {saved.bytes or 0:,}"
+                " bytes, and not those that were saved: save the stage again"
+            )
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_PIECE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _reported(path: str, part: str) -> Iterator[None]:
+    try:
+        yield
+    except PySparkException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            raise vonk.FileError(
+                f"{path}: holds no complete stage: {part} is missing: the path is another's, or a save did not finish",
+                "VONK_IO",
+            ) from error
+        raise _unreadable(path, part, error) from error
+    except Exception as error:  # of py4j, by name: a client of Connect may not have it
+        if not hasattr(error, "java_exception"):
+            raise
+        raise _unreadable(path, part, error) from error
+
+
+def _unreadable(path: str, part: str, error: Exception) -> vonk.ModelError:
+    text = str(error).strip()
+    named = re.search(r"\[[A-Z][A-Z_.]+\] [^\n]*", text)  # Spark's own name for what is wrong
+    reason = (named[0] if named else text.partition("\n")[0]).rstrip(". ")
+    return vonk.ModelError(f"{path}: {part} cannot be read: {reason}: save the stage again")
