@@ -1,7 +1,7 @@
 # The commands of this project. CMake builds the C code; this file only strings commands together.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup deps demo demo-frameworks train test bench bench-peers soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
+.PHONY: help setup deps demo demo-frameworks demo-spark train test bench bench-peers soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
 
 VENV = .venv/bin
 FUZZ_SECONDS = 60
@@ -10,7 +10,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | \
 	  awk -F'|' 'BEGIN { print "make TARGET, where TARGET is:" } { printf "  %-15s %s\n", $$1, $$2 }'
 
-setup: ## install all that is needed, build vonk: .venv/bin/vonk. EXTRAS=tensorflow,torch,sklearn (or all) adds frameworks
+setup: ## install all that is needed, build vonk: .venv/bin/vonk. EXTRAS=tensorflow,torch,sklearn,spark (or all) adds those
 	@tools/setup.sh vonk report
 	@echo "vonk is installed: try '$(VENV)/vonk --help', or 'make demo'"
 
@@ -24,6 +24,10 @@ demo: ## score the 10,000 MNIST test digits with a trained network
 demo-frameworks: ## the same digits by networks of Keras and PyTorch, packed with vonk pack, side by side in one query
 	@EXTRAS=tensorflow,torch tools/setup.sh vonk mnist
 	@$(VENV)/python examples/mnist/demo_frameworks.py
+
+demo-spark: ## the same digits on a Spark cluster that it starts: a function of columns, a Pipeline, SQL
+	@EXTRAS=spark tools/setup.sh vonk mnist
+	@$(VENV)/python examples/mnist/demo_spark.py
 
 train: ## train the examples' models again (their results are committed)
 	@EXTRAS=tensorflow,torch tools/setup.sh mnist train
@@ -85,4 +89,5 @@ clean: ## remove what was built, keep what was downloaded
 	rm -rf build/dev build/asan build/tsan build/release build/coverage build/fuzz build/wheel build/dist build/mnist
 
 distclean: ## remove everything that is not in the repository
+	@[ ! -e build/cluster/cluster.json ] || tools/cluster down
 	rm -rf build .venv

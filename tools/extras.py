@@ -1,5 +1,5 @@
-"""The frameworks beyond ONNX Runtime, to run models of or to pack them: which are wanted, which are there, and pip that
-says what it downloads.
+"""What vonk works with beyond ONNX Runtime and DuckDB, to run models of, to pack them, to run models in: which of it is
+wanted, which is there, and pip that says what it downloads.
 
 How it works: `make setup EXTRAS=tensorflow,torch` adds to what .venv/.extras remembers, so that a later `make` without
 EXTRAS keeps them; EXTRAS=none takes them away. What pip installed for an extra is kept in .venv/.extra-NAME, since pip
@@ -24,15 +24,20 @@ class Extra(NamedTuple):
     title: str
     file: str
     is_library: bool  # paths.conf records the file under the extra's name
+    from_source: bool = False  # a package of it comes as source alone
 
 
 EXTRAS = {
     "tensorflow": Extra("TensorFlow and Keras", "tensorflow/libtensorflow_cc.so.2", is_library=True),
     "torch": Extra("PyTorch", "torch/lib/libtorch_cpu.so", is_library=True),
     "sklearn": Extra("scikit-learn, for vonk pack", "skl2onnx/__init__.py", is_library=False),
+    "spark": Extra("Apache Spark", "pyspark/bin/spark-class", is_library=False, from_source=True),
 }
-#: What pip says of a wheel; those of 20 MB and more are worth a line.
-WHEEL = re.compile(r"(Downloading|Using cached) (?:\S*/)?([^/\s]+\.whl)(?:\.metadata)? \(([\d.]+) ([kMG]B)\)")
+#: What pip says of a file it gets; those of 20 MB and more are worth a line.
+FILE = re.compile(
+    r"(Downloading|Using cached) (?:\S*/)?([^/\s]+)(?:\.whl|\.tar\.gz)(?:\.metadata)? \(([\d.]+) ([kMG]B)\)"
+)
+BUILDING = re.compile(r"\s*Building wheel for (\S+) .*: started")
 LARGE_MB = 20.0
 #: Seconds of silence after which we say that work goes on.
 SILENCE = 20.0
@@ -115,11 +120,13 @@ def noted(venv: Path, name: str, requirements: Path) -> set[str]:
 
 def describe(line: str) -> str | None:
     """What a line of pip's output means to somebody who waits; None: nothing."""
-    if match := WHEEL.search(line):
+    if match := FILE.search(line):
         if float(match[3]) * {"kB": 0.001, "MB": 1.0, "GB": 1000.0}[match[4]] < LARGE_MB:
             return None
         doing = "downloading" if match[1] == "Downloading" else "taking from the cache"
         return f"{doing}: {' '.join(match[2].split('-')[:2])} ({match[3]} {match[4]})"
+    if match := BUILDING.match(line):
+        return f"building {match[1]}"
     if line.startswith("Installing collected packages:"):
         return f"installing {line.count(',') + 1} packages"
     return None

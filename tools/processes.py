@@ -83,26 +83,29 @@ def send(process: Process, number: signal.Signals) -> None:
         os.close(fd)
 
 
-def end(marker: str, first: Iterable[Process], patience: float) -> list[Process]:
-    """Asks `first` to end, then kills what has the marker and is there after `patience` seconds.
+def end(marker: str, others: Iterable[Process], patience: float) -> list[Process]:
+    """Asks what has the marker, and `others`, to end; kills what is there after `patience` seconds.
 
     Returns
     -------
     list of Process
         Those that are there even so, as long again after it.
     """
-    first = list(first)
-    for process in first:
-        send(process, signal.SIGTERM)
+    others = list(others)
+    asked: set[Process] = set()
     began = time.monotonic()
     while True:
-        reap(process.pid for process in first)
-        left = sorted({*marked(marker), *(process for process in first if find(process.pid) == process)})
+        reap(process.pid for process in others)
+        left = sorted({*marked(marker), *(process for process in others if find(process.pid) == process)})
         waited = time.monotonic() - began
         if not left or waited > 2 * patience:
             return left
-        for process in left if waited > patience else []:
-            send(process, signal.SIGKILL)
+        for process in left:
+            if waited > patience:
+                send(process, signal.SIGKILL)
+            elif process not in asked:
+                send(process, signal.SIGTERM)
+        asked.update(left)
         time.sleep(0.05)
 
 

@@ -189,6 +189,8 @@ def set_up_extra(name: str) -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
         before = extras.distributions(VENV)
         command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--prefer-binary", "--progress-bar", "off"]
+        if extras.EXTRAS[name].from_source:
+            command.append("--no-build-isolation")  # the pinned setuptools builds it
         # The pins hold: no framework may exchange what the others were tested with.
         status, output = extras.run_shown([*command, "-r", str(file), "-c", str(pins)], environment(), ROOT)
         extras.note(VENV, name, before)

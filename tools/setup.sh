@@ -14,6 +14,10 @@ need() { # need PACKAGE COMMAND...: PACKAGE is missing unless COMMAND succeeds
   shift
   "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
+java_is_new() { # Spark 4 needs Java 17
+  version=$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
+  [ "${version:-0}" -ge 17 ]
+}
 has_file() { for path in "$@"; do [ -e "$path" ] && return 0; done; return 1; }
 
 need gcc cc --version
@@ -30,6 +34,19 @@ case " $* " in *" test "*) need strace strace -V ;; esac
 case " $* " in *" check "*) need abigail-tools abidw --version ;; esac
 case " $* " in *" check "*) need git git --version ;; esac
 case " $* " in *" fuzz "*) need clang clang --version ;; esac
+
+# Java for the extra "spark", asked for now or by a former set-up. Where the default Java is older, 17 is there beside it.
+extras=" $(echo "${EXTRAS:-}" | tr 'A-Z,' 'a-z ') $(tr '\n' ' ' 2>/dev/null <.venv/.extras || :) "
+case "$extras" in
+*" none "*) ;;
+*" spark "* | *" all "*)
+  if apt-cache depends default-jre-headless 2>/dev/null | grep -q 'openjdk-\(8\|11\)-'; then
+    need openjdk-17-jre-headless java_is_new
+  else
+    need default-jre-headless java_is_new
+  fi
+  ;;
+esac
 
 if [ -n "$missing" ]; then
   if [ "$(id -u)" = 0 ]; then
@@ -54,5 +71,14 @@ if [ -n "$missing" ]; then
     $install $missing >/dev/null
   fi
 fi
+case "$missing" in
+*jre*)
+  if ! java_is_new; then
+    echo "setup: ${JAVA_HOME:+$JAVA_HOME/bin/}java: is not Java 17 or later, although such a one was installed:" \
+      "set JAVA_HOME to it, or 'sudo update-alternatives --config java'" >&2
+    exit 1
+  fi
+  ;;
+esac
 
 exec python3 tools/setup.py "$@"

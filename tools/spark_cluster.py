@@ -410,9 +410,7 @@ def clean(folder: Path, state: State, keep_logs: bool = True) -> None:
     ClusterError
         A process does not end.
     """
-    # Workers first: they end their executors, and the Master need not find out that they are gone.
-    order = sorted(state.daemons, key=lambda daemon: daemon.name == "master")
-    if left := processes.end(state.marker, [daemon.process for daemon in order], END_PATIENCE):
+    if left := processes.end(state.marker, [daemon.process for daemon in state.daemons], END_PATIENCE):
         numbers = ", ".join(str(process.pid) for process in left)
         raise ClusterError(f"processes {numbers}: do not end, even when killed: try 'tools/cluster down' again")
     keep_executor_logs(folder)

@@ -1,4 +1,4 @@
-"""TensorFlow and PyTorch are extras: without them all else works, and what needs them says how to get them.
+"""TensorFlow, PyTorch and Spark are extras: without them all else works, and what needs them says how to get them.
 
 `make test` makes build/deps/bare, an environment as `make setup` without EXTRAS makes it: vonk, ONNX Runtime, NumPy.
 """
@@ -206,7 +206,8 @@ import extras  # noqa: E402 - tools/extras.py
     ("text", "wanted"),
     [
         ("", None), (" ", None), ("none", []), ("torch", ["torch"]), ("torch,tensorflow", ["tensorflow", "torch"]),
-        ("ALL", ["tensorflow", "torch", "sklearn"]), ("torch, all", ["tensorflow", "torch", "sklearn"]),
+        ("ALL", ["tensorflow", "torch", "sklearn", "spark"]),
+        ("torch, all", ["tensorflow", "torch", "sklearn", "spark"]), ("spark,torch", ["torch", "spark"]),
         ("torch tensorflow,", ["tensorflow", "torch"]), ("sklearn", ["sklearn"]),
     ],
 )  # fmt: skip
@@ -219,7 +220,7 @@ def test_a_wrong_extra_is_answered_with_the_choices(text):
     done = run("make", "setup", f"EXTRAS={text}")
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("setup: ")]
-    assert len(lines) == 1 and "choose from tensorflow, torch, sklearn, all or none" in lines[0], done.stderr
+    assert len(lines) == 1 and "choose from tensorflow, torch, sklearn, spark, all or none" in lines[0], done.stderr
     with pytest.raises(extras.ExtrasError):
         extras.parse(text)
 
@@ -265,6 +266,8 @@ def test_pip_s_large_downloads_are_told_and_silence_is_broken(tmp_path, capsys):
     script = (
         "import time\n"
         "print('Downloading torch-2.13.0-cp311.whl (180.5 MB)', flush=True)\n"
+        "print('  Downloading https://mirror/packages/pyspark-4.3.0.tar.gz (460.3 MB)')\n"
+        "print('  Building wheel for pyspark (pyproject.toml): started')\n"
         "print('Downloading six-1.17.0-py2.whl (11 kB)')\n"
         "print('Installing collected packages: six, torch', flush=True)\n"
         "time.sleep(0.5)\n"
@@ -273,5 +276,9 @@ def test_pip_s_large_downloads_are_told_and_silence_is_broken(tmp_path, capsys):
     status, output = extras.run_shown([sys.executable, "-c", script], dict(os.environ), tmp_path, silence=0.2)
     said = capsys.readouterr().out.splitlines()
     assert status == 3 and "six-1.17.0" in output
-    assert said[:2] == ["setup:   downloading: torch 2.13.0 (180.5 MB)", "setup:   installing 2 packages"]
-    assert said[2].startswith("setup:   still installing 2 packages, ")
+    assert said[:2] == [
+        "setup:   downloading: torch 2.13.0 (180.5 MB)",
+        "setup:   downloading: pyspark 4.3.0 (460.3 MB)",
+    ]
+    assert said[2:4] == ["setup:   building pyspark", "setup:   installing 2 packages"]
+    assert said[4].startswith("setup:   still installing 2 packages, ")
