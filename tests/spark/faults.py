@@ -60,6 +60,7 @@ def failure(spark, action, seconds=PATIENCE):
         within(spark, action, seconds)
     if isinstance(caught.value, pytest.fail.Exception):
         raise caught.value
+    print(caught.value, file=sys.stderr)  # pytest shows it should the test fail
     return str(caught.value)
 
 
@@ -68,7 +69,7 @@ def needs_cluster(spark):
         pytest.skip("the executor is the driver here: needs a cluster")
 
 
-# --- rows with a known answer ----------------------------------------------------------------------------------------
+# --- rows with a known answer -----------------------------------------------------------------------------------------
 
 #: Row i of the test data is these, as floats: small whole numbers, so that sums are exact in whatever order.
 X = "array({})".format(", ".join(f"CAST(id % {n} AS FLOAT)" for n in (97, 89, 83, 79)))
@@ -87,6 +88,50 @@ def save_model(path, seed=1, outputs=3):
     return path
 
 
+def save_greedy_model(path):
+    """A small file that wants 4 GiB for each row: y = the sum of 2^28 copies of it."""
+    nodes = [
+        models.node("Unsqueeze", ["x", "first"], ["one"]),
+        models.node("Expand", ["one", "size"], ["many"]),
+        models.node("ReduceSum", ["many", "first"], ["y"], keepdims=0),
+    ]
+    weights = {"first": numpy.array([0], "i8"), "size": numpy.array([1 << 28, 1, 4], "i8")}
+    made = models.model(nodes, [models.value("x", ["n", 4])], [models.value("y", ["n", 4])], weights)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def save_slow_model(path, turns=100_000):
+    """Multiplies each row with a matrix, for minutes: y = x W W W ..., W the unit matrix."""
+    body = models.helper.make_graph(
+        [
+            models.node("MatMul", ["h", "w"], ["next"]),
+            models.node("Identity", ["on"], ["on_next"]),
+        ],
+        "turn",
+        [
+            models.value("turn", [], models.TensorProto.INT64),
+            models.value("on", [], models.TensorProto.BOOL),
+            models.value("h", ["n", 1024]),
+        ],
+        [models.value("on_next", [], models.TensorProto.BOOL), models.value("next", ["n", 1024])],
+    )
+    nodes = [
+        models.node("MatMul", ["x", "wide"], ["first"]),
+        models.node("Loop", ["turns", "", "first"], ["last"], body=body),
+        models.node("MatMul", ["last", "narrow"], ["y"]),
+    ]
+    weights = {
+        "wide": numpy.eye(4, 1024, dtype="f4"),
+        "w": numpy.eye(1024, dtype="f4"),
+        "narrow": numpy.eye(1024, 4, dtype="f4"),
+        "turns": numpy.array(turns, "i8"),
+    }
+    made = models.model(nodes, [models.value("x", ["n", 4])], [models.value("y", ["n", 4])], weights)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
 def expected(path, rows):
     """What ONNX Runtime says of rows 0..rows-1, as an array [rows, outputs]."""
     ids = numpy.arange(rows)
@@ -96,7 +141,7 @@ def expected(path, rows):
 
 def collect(spark, frame, seconds=PATIENCE):
     """A DataFrame's rows as an Arrow table in the order of its column `id`."""
-    return within(spark, lambda: frame.toArrow(), seconds).sort_by("id")
+    return within(spark, frame.toArrow, seconds).sort_by("id")
 
 
 def values(column):
@@ -110,7 +155,7 @@ def noop(frame):
     frame.write.format("noop").mode("overwrite").save()
 
 
-# --- what breaks a worker ----------------------------------------------------------------------------------------------
+# --- what breaks a worker ---------------------------------------------------------------------------------------------
 
 
 def breaker(number, row, marker=None):
@@ -135,7 +180,7 @@ def executor_pids(spark, tasks=8):
 
     def look(ids):
         def parent(pid):
-            return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])  # noqa: PTH123, SIM115
+            return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])  # noqa: PTH123
 
         time.sleep(0.05)  # so that each executor gets some of the tasks
         return pyarrow.array([parent(os.getppid())] * len(ids), pyarrow.int32())

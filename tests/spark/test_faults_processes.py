@@ -3,11 +3,22 @@
 import os
 import signal
 
-import pyarrow
 import pytest
 from faults import (
-    KILL, SEGV, X, alive, breaker, collect, executor_pids, expected, failure, needs_cluster, noop, save_model, values,
-    wait_for, within,
+    KILL,
+    SEGV,
+    X,
+    alive,
+    breaker,
+    collect,
+    executor_pids,
+    expected,
+    failure,
+    needs_cluster,
+    noop,
+    save_model,
+    values,
+    wait_for,
 )  # fmt: skip
 from pyspark.sql.functions import arrow_udf
 from vonk.spark import model_udf

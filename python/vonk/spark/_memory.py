@@ -40,7 +40,7 @@ class Bound:
             raise vonk.OutOfMemoryError(
                 f"model '{title}': needs {nbytes:,} bytes, and {self.origin} allows a worker's models {self.nbytes:,}: "
                 "raise it, or leave it out for the default",
-                "VONK_OOM",
+                "VONK_NOMEM",
             )
 
 

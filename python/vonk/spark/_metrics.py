@@ -54,13 +54,16 @@ class Meter:
     key: str
 
     def count(self, before: vonk.Stats, after: vonk.Stats, elapsed_ns: int) -> None:
-        """Adds one batch, on a worker: what the predictor counted before and after it, and the time in vonk at all."""
+        """Adds one batch, on a worker: what the predictor counted before and after it, and the time in vonk at all.
+
+        If the model was opened for this batch, `elapsed_ns` has that time in it; it is counted apart.
+        """
         total = self._of_task()
         key = self.key
         if f"{key}.batches" not in total:
             total[f"{key}.tasks"] = 1
         total[f"{key}.batches"] += 1
-        total[f"{key}.elapsed_ns"] += elapsed_ns
+        total[f"{key}.elapsed_ns"] += elapsed_ns - _opened[1]
         for name, was, now in zip(_ADDED, before[1:], after[1:], strict=True):
             total[f"{key}.{name}"] += now - was
         if _opened[0]:
@@ -227,7 +230,7 @@ def stats(model: Any = None, *, reset: bool = False) -> SparkStats:
         for (title, which), counter in sorted(found.items())
     )
     total = _counts("total", sum(found.values(), Counter()))
-    return SparkStats(**asdict(total), models=models, note="" if _accumulators else _why_none())
+    return SparkStats(**asdict(total), models=models, note="" if models else _why_none())
 
 
 def _wanted(model: Any) -> Callable[[str, str], bool]:
@@ -271,6 +274,8 @@ def _why_none() -> str:
             "No counts: Spark Connect has no accumulators, so what the workers count does not reach this process."
             " The same program on a classic session (SparkSession.builder.master(...)) counts."
         )
+    if _accumulators:
+        return "No counts: no model has predicted since the last reset; counts come with the end of a task."
     return "No counts: no model has been made a function in this process yet."
 
 

@@ -8,6 +8,7 @@ predictions come back as Arrow memory; the interpreter's lock is released meanwh
 from __future__ import annotations
 
 import pickle
+import re
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,16 +16,16 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pyarrow
-from pyspark import TaskContext
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import _parse_datatype_json_string
 
 import vonk
-from vonk.spark._cache import lease
+from vonk.spark._cache import Entry, lease
 from vonk.spark._columns import Arrangement, one_column
+from vonk.spark._explain import explain
 from vonk.spark._metrics import Meter
 from vonk.spark._spec import Binding, Source
-from vonk.spark._types import agree, in_words_of_spark, result_type
+from vonk.spark._types import agree, result_type
 
 #: Payloads above this are compressed: names of many columns shrink to a tenth.
 _LARGE = 1000
@@ -69,6 +70,7 @@ def make_function(source: Source, binding: Binding, declared: str | None, meter:
             started.append(start(payload))
         return started[0](*columns, **named)
 
+    predict.__name__ = re.sub(r"\W+", "_", title.partition(".")[0]) or "predict"  # Spark names columns by it
     return predict
 
 
@@ -97,13 +99,19 @@ class Scorer:
     def __call__(self, *columns: Any, **named: Any) -> Any:
         begin = time.perf_counter_ns()
         given = [*columns, *named.values()]
-        with lease(self._source) as entry:
+        with self._lease() as entry:
             bound = self._bind(entry.model, given, tuple(named))
             before = bound.predictor.stats
             found = self._predict(bound, given)
             if self._meter is not None:
                 self._meter.count(before, bound.predictor.stats, time.perf_counter_ns() - begin)
         return found
+
+    def _lease(self) -> Entry:
+        try:
+            return lease(self._source)
+        except vonk.Error as error:
+            raise explain(error, self._source, opening=True) from None
 
     def _bind(self, model: vonk.Model, given: Sequence[Any], named: Sequence[str]) -> _Bound:
         kinds = [column.type for column in given]
@@ -115,7 +123,7 @@ class Scorer:
             try:
                 self._bound = _Bound(model, kinds, binding)
             except vonk.Error as error:
-                raise self._explained(error) from None
+                raise explain(error, self._source) from None
             if self._declared is not None:
                 derived = from_arrow_type(result_type(self._bound.predictor, binding))
                 agree(derived, _parse_datatype_json_string(self._declared), self._source.title)
@@ -129,18 +137,9 @@ class Scorer:
                 found.append(one_column(predictions, self._binding))
                 first += len(rows)
         except vonk.Error as error:
-            raise self._explained(error, first) from None
+            row = None if error.row is None else first + error.row
+            raise explain(error, self._source, row) from None
         return found[0] if len(found) == 1 else pyarrow.concat_arrays(found)
-
-    def _explained(self, error: vonk.Error, first: int = 0) -> vonk.Error:
-        """The error with what the driver must know besides: which model, where."""
-        row = None if error.row is None else first + error.row
-        context = TaskContext.get()
-        where = [] if context is None else [f"partition {context.partitionId()}"]
-        where += [] if row is None else [f"row {row} of the batch"]
-        place = f" ({', '.join(where)})" if where else ""
-        message = f"{self._source.title}{place}: {in_words_of_spark(error.message)} [{error.code}]"
-        return type(error)(message, error.code, row, error.native_code)
 
 
 class _Bound:
