@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vonk.spark._advice import Setting, Settings, configure
     from vonk.spark._metrics import Counts, SparkStats, stats
     from vonk.spark._ml import Model
     from vonk.spark._summary import ModelSummary, model_summary
@@ -24,7 +25,10 @@ __all__ = [
     "Model",
     "ModelSummary",
     "ModelUDF",
+    "Setting",
+    "Settings",
     "SparkStats",
+    "configure",
     "model_summary",
     "model_udf",
     "register",
@@ -37,7 +41,10 @@ _MODULES = {
     "Model": "_ml",
     "ModelSummary": "_summary",
     "ModelUDF": "_udf",
+    "Setting": "_advice",
+    "Settings": "_advice",
     "SparkStats": "_metrics",
+    "configure": "_advice",
     "model_summary": "_summary",
     "model_udf": "_udf",
     "register": "_udf",
