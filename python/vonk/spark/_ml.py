@@ -26,7 +26,7 @@ from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, Struct
 from pyspark.sql.types import _parse_datatype_string as parse_type
 
 import vonk
-from vonk.spark import _session, _types
+from vonk.spark import _compat, _session, _types
 from vonk.spark._params import StageParams
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, Options, make_binding, make_options
@@ -299,16 +299,19 @@ class _Call:
         return StructType([*self.given.fields, *(StructField(one.name, one.kind) for one in self.outputs)])
 
     def apply(self, dataset: DataFrame) -> DataFrame:
-        value = F.explode(F.array(self.function(*(one.column for one in self.inputs))))
+        columns = [one.column for one in self.inputs]
+        if not _compat.has_arrow_udf():
+            return self.function._map(dataset, columns, self.schema, [one.path for one in self.outputs])
+        value = F.explode(F.array(self.function(*columns)))
         if not self.outputs[0].path:
             return dataset.select("*", value.alias(self.outputs[0].name))
-        columns = []
+        parts = []
         for output in self.outputs:
             column = F.col(f"`{self.temporary}`")
             for field in output.path:
                 column = column.getField(field)
-            columns.append(column.alias(output.name))
-        return dataset.select("*", value.alias(self.temporary)).select("*", *columns).drop(self.temporary)
+            parts.append(column.alias(output.name))
+        return dataset.select("*", value.alias(self.temporary)).select("*", *parts).drop(self.temporary)
 
 
 def _at(kind: DataType, path: str) -> tuple[str, DataType] | None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow
 from pyspark.sql import SparkSession
-from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import (
     ArrayType,
     BinaryType,
@@ -33,7 +32,7 @@ from pyspark.sql.types import (
 
 import vonk
 from vonk.packing import _recognise
-from vonk.spark import _fetch, _session, _staging, _types
+from vonk.spark import _compat, _fetch, _session, _staging, _types
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, make_binding, make_options
 
@@ -253,7 +252,7 @@ def _innermost(kind: DataType) -> DataType:
 def _fits(model: vonk.Model, place: int, kinds: Sequence[DataType], binding: Binding) -> bool:
     """Whether the model takes a column of a type for one of its inputs, with ideal ones for the others."""
     ideal = _types.ideal_columns(model)
-    schema = ideal.set(place, pyarrow.field(model.inputs[place].name, to_arrow_type(kinds[0])))
+    schema = ideal.set(place, pyarrow.field(model.inputs[place].name, _compat.to_arrow(kinds[0])))
     try:
         model.bind(schema, **(binding.options() | {"inputs": None}))
     except vonk.Error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow
 from pyspark.errors import PySparkException
-from pyspark.sql.pandas.types import from_arrow_type, to_arrow_type
+from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import (
     ArrayType,
     ByteType,
@@ -147,8 +147,10 @@ def arrow_type(kind: DataType, name: str) -> Any:
     vonk.InvalidError
         Spark sends no such columns to Python.
     """
+    from vonk.spark import _compat  # noqa: PLC0415 - of the driver
+
     try:
-        return to_arrow_type(kind, timezone="UTC")
+        return _compat.to_arrow(kind)
     except PySparkException as error:
         raise vonk.InvalidError(
             f"column '{name}': is {kind.simpleString()}, which Spark does not send to Python workers: take its parts,"

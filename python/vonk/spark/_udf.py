@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql.functions import arrow_udf
 from pyspark.sql.types import DataType, StructField, StructType, _parse_datatype_string
 
 import vonk
-from vonk.spark import _calls, _session, _types
+from vonk.spark import _calls, _compat, _session, _types
+from vonk.spark._advice import advise
 from vonk.spark._metrics import Meter, make_meter
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, make_binding, make_options
@@ -94,6 +94,7 @@ def model_udf(  # noqa: PLR0913 - all but the first few by name
     shipment = ship(session, model, make_options(options), loader=model_loader, pack=pack)
     binding = make_binding(inputs, outputs, nulls=nulls, on_error=on_error, as_=as_, squeeze=squeeze, batch=batch_size)
     declared = _parse_datatype_string(return_type) if isinstance(return_type, str) else return_type
+    advise(session)
     return make_udf(session, shipment, binding, declared)
 
 
@@ -202,10 +203,20 @@ class ModelUDF:
         return f"<ModelUDF {self.summary()}>"
 
     def _function(self, binding: Binding) -> Callable[..., Column]:
+        return _compat.column_function(self._scorer(binding), self.returnType)
+
+    def _scorer(self, binding: Binding) -> Callable[..., Any]:
+        """The function of Arrow arrays that runs on the workers."""
         self._shipment.send(self._spark)
         declared = self.returnType.json() if self._inputs is None else None
-        function = make_function(self._shipment.source, binding, declared, self.meter)
-        return arrow_udf(function, self.returnType)  # type: ignore[no-any-return]
+        return make_function(self._shipment.source, binding, declared, self.meter)
+
+    def _map(
+        self, rows: DataFrame, columns: Sequence[Column], schema: StructType, paths: Sequence[tuple[str, ...]]
+    ) -> DataFrame:
+        """The rows with parts of the result beside them, in whole batches also on Spark 4.0."""
+        call = _calls.pack(_calls.read(columns, {}, self._binding), self._inputs)
+        return _compat.map_columns(rows, call.columns, self._scorer(call.binding), schema, paths)
 
 
 def register(spark: SparkSession, name: str, model: Any, **options: Any) -> ModelUDF:
