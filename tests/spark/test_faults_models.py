@@ -4,6 +4,7 @@ import os
 import threading
 
 import numpy
+import pyarrow
 import pytest
 import vonk
 from faults import (
@@ -98,7 +99,20 @@ def test_ten_models_in_one_worker_under_the_bound(spark, tmp_path):
     session.conf.set("spark.vonk.modelMemory", "1m")
     functions = [model_udf(model, outputs={"y": "y"}, spark=session) for model in models]
     frame = session.range(0, 8, numPartitions=2).selectExpr("id", f"{X} AS x")
-    found = collect(session, frame.select("id", *[f("x").alias(f"y{i}") for i, f in enumerate(functions)]))
+    predicted = [f("x").alias(f"y{i}") for i, f in enumerate(functions)]
+
+    def peek(y):
+        from vonk.spark._cache import counts  # noqa: PLC0415 - in the worker
+
+        found = counts()
+        return pyarrow.array(
+            [[found["models"], found["bytes"], found["closes"]]] * len(y), pyarrow.list_(pyarrow.int64())
+        )
+
+    last = arrow_udf(peek, "array<long>")(functions[9]("x")).alias("cache")
+    found = collect(session, frame.select("id", *predicted, last))
+    for models_open, nbytes, closed in found["cache"].to_pylist():
+        assert models_open <= 2 and nbytes <= 1 << 20 and closed >= 8, (models_open, nbytes, closed)
     for i, model in enumerate(models):
         assert numpy.array_equal(values(found[f"y{i}"]), expected(model, 8)), f"model {i}"
     assert all(stats(f).opened >= 1 for f in functions)

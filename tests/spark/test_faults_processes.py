@@ -52,8 +52,12 @@ def test_a_row_that_kills_each_worker_fails_the_job_and_leaves_the_executors(spa
     predict = model_udf(model)
     before = executor_pids(spark)
     broken = breaker(SEGV, 17_000)
-    text = failure(spark, lambda: noop(frame(spark).select(predict(broken("id", "x")))))
+    session = spark.newSession()
+    session.conf.set("spark.sql.execution.pyspark.udf.faulthandler.enabled", "true")
+    text = failure(session, lambda: noop(frame(session).select(predict(broken("id", "x")))))
     assert "Python worker exited unexpectedly (crashed)" in text
+    assert "Fatal Python error: Segmentation fault" in text
+    assert "in pass_on" in text  # where it was
     assert executor_pids(spark) == before
     found = collect(spark, frame(spark).select("id", predict("x").alias("y")))
     assert values(found["y"]).tolist() == expected(model, ROWS).tolist()

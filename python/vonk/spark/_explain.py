@@ -50,6 +50,7 @@ def _short(message: str, source: Source) -> str:
         copy = rf"[^\s']*{os.sep}{re.escape(source.file)}"
         message = re.sub(rf"^(?:model )?(?:'{copy}'|{copy}): ", "", message)
     message = message.replace("; get the right file or a new pin", "")
+    message = re.sub(r", then set VONK_\w+_LIBRARY to its \S+ or run vonk's set-up", "", message)
     return re.sub(rf"^(?:model|model_loader) '?{re.escape(source.title)}'?: ", "", message)
 
 
