@@ -143,7 +143,9 @@ VONK_API vonk_status vonk_model_sha256(const vonk_model *, char hex[65], vonk_er
  * copied. A dtype widens silently when no value can change (int32 -> float64, uint8 ->
  * float32, float16 -> float32, bool -> any number); floats narrow (float64 -> float32)
  * because every SQL literal is a double; anything else is an error with the cast to
- * write.
+ * write. A binary column feeds a tensor of numbers with the bytes of its values: a row's
+ * are its numbers in row-major order, as the tensor has them (little-endian; bool a byte,
+ * 0 or 1), as many as the shape says; they are not copied where they are aligned.
  *
  * Rows of different lengths: a free dimension of the model may differ from row to row;
  * rows of one shape run together.
@@ -155,6 +157,8 @@ typedef struct vonk_predictor vonk_predictor;
 
 enum { VONK_NULLS_NULL = 0, VONK_NULLS_ERROR = 1 };
 enum { VONK_ROWS_RAISE = 0, VONK_ROWS_NULL = 1, VONK_ROWS_REPORT = 2 };
+/* Keywords, on_error='null'; or the functions of vonk's DuckDB extension, try_... */
+enum { VONK_ADVICE_KEYWORDS = 0, VONK_ADVICE_DUCKDB = 1 };
 
 /* Grows. */
 typedef struct vonk_bind_options {
@@ -182,13 +186,17 @@ typedef struct vonk_bind_options {
    * the bundle; without any, "label" is an error and top5's are NULL. */
   const char *as;
   int32_t half_as_float; /* 1: float16 outputs become float32 */
-  int32_t sql_casts; /* 1: integers of any width become floats, rounded to the nearest, as
-                        SQL's own casts do it; messages advise in SQL */
+  int32_t sql_casts; /* 1: as SQL's own casts do it, integers of any width become floats,
+                        rounded to the nearest, and so do decimals of 128 bits */
   /* 1: outputs become lists with int32 offsets at every level, whose elements are called
-   * "element", instead of fixed-size lists: for engines that have no others. The values
-   * stay where they are. */
+   * "element", instead of fixed-size lists: for engines that have no others. Values are
+   * not copied for it: a NULL row's list has elements, too. */
   int32_t variable_lists;
-  int32_t signed_integers; /* 1: for engines without unsigned types */
+  /* 1: for engines without unsigned types. Unsigned outputs become the next wider signed
+   * type, uint64 int64; unsigned inputs take signed integers, too. A value that the other
+   * type does not hold makes its row a bad one. */
+  int32_t signed_integers;
+  int32_t advice; /* in whose words messages say what to write instead, VONK_ADVICE_... */
 } vonk_bind_options;
 #define VONK_BIND_OPTIONS_INIT {.struct_size = (uint32_t)sizeof(vonk_bind_options)}
 

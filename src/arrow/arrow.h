@@ -37,10 +37,21 @@ vonk_conversion vonk_dtype_conversion(vonk_dtype from, vonk_dtype to);
 
 /* Converts n elements; from and to may be unaligned, and do not overlap. The pair must
  * not be REFUSED, unless it is a whole number to a float (which is rounded, as SQL casts
- * it), nor VONK_BYTES. float -> narrower float rounds to nearest, ties to
- * even, as IEEE 754 does; NaN stays NaN. */
+ * it) or a pair of vonk_dtype_misfit (whose misfits lose their upper bits), nor
+ * VONK_BYTES. float -> narrower float rounds to nearest, ties to even, as IEEE 754 does;
+ * NaN stays NaN. */
 void vonk_dtype_convert(vonk_dtype from, const void *source, vonk_dtype to, void *target,
                         size_t n);
+/* The first of n signed integers that an unsigned dtype cannot hold, or of uint64 that
+ * int64 cannot; n if there is none. May be unaligned. */
+size_t vonk_dtype_misfit(vonk_dtype from, const void *source, vonk_dtype to, size_t n);
+/* An integer in decimal digits; may be unaligned. */
+void vonk_dtype_print(vonk_dtype dtype, const void *value, vonk_text *out);
+
+/* decimal.c: n decimals (128-bit integers, two's complement, times 10^-scale; may be
+ * unaligned) as floats, each rounded once, to nearest, ties to even. */
+void vonk_decimal_convert(const void *source, int32_t scale, vonk_dtype to, void *target,
+                          size_t n);
 
 /* Bits (Arrow booleans, LSB first, from bit `offset` on) to bytes 0/1 and back. */
 void vonk_bits_unpack(const uint8_t *bits, size_t offset, size_t n, uint8_t *bytes);
@@ -69,6 +80,7 @@ typedef enum {
   VONK_TYPE_STRUCT,     /* n_children fields */
   VONK_TYPE_DICTIONARY, /* index dtype in `dtype`; one child: the dictionary's type (VALUE
                            or TEXT) */
+  VONK_TYPE_DECIMAL,    /* 128 bits an element: scale. No dtype */
   VONK_TYPE_NULL        /* all NULL, no buffers */
 } vonk_type_kind;
 
@@ -78,6 +90,7 @@ typedef struct vonk_type {
   bool wide_offsets;
   bool is_binary; /* VONK_TYPE_TEXT: not utf8 */
   bool nullable;
+  int32_t precision, scale; /* of a DECIMAL */
   int64_t fixed_length;
   int64_t n_children;
   struct vonk_type *children; /* array of n_children */
@@ -88,8 +101,8 @@ typedef struct vonk_type {
  * call it by its name, what lies in it by its path: "column 'a.b'" for a field, "column
  * 'a[]'" for the elements of a list. An unnamed struct, such as a batch, is left out of
  * the path. *out is filled; free its insides with vonk_type_clear. VONK_INVALID
- * malformed; VONK_UNSUPPORTED a type that no tensor can hold (a decimal, timestamp, map
- * or union): the message names the column, its type in words, and the cast to write. The
+ * malformed; VONK_UNSUPPORTED a type that no tensor can hold (a timestamp, map or
+ * union): the message names the column, its type in words, and the cast to write. The
  * view types of strings (vu, vz) are VONK_UNSUPPORTED with the way out. */
 vonk_status vonk_type_parse(const struct ArrowSchema *schema, vonk_type *out,
                             vonk_error *err);
@@ -121,11 +134,12 @@ typedef struct vonk_column {
                          dictionary value is NULL */
   const uint8_t *validity; /* bitmap, bit offset + i; NULL = no NULL (DICTIONARY: but
                               perhaps in its values). Prefer vonk_column_is_null */
-  const void *values;      /* VALUE: elements (bool: bits); TEXT: the bytes; DICTIONARY:
-                              indices. NULL if there are none */
-  const void *offsets;     /* TEXT, LIST: int32 or int64, length + 1 from `offset` on;
-                              LIST_VIEW: length of them. NULL if length is 0 */
-  const void *sizes;       /* LIST_VIEW */
+  const void
+      *values; /* VALUE, DECIMAL: elements (bool: bits); TEXT: the bytes; DICTIONARY:
+                  indices. NULL if there are none */
+  const void *offsets; /* TEXT, LIST: int32 or int64, length + 1 from `offset` on;
+                          LIST_VIEW: length of them. NULL if length is 0 */
+  const void *sizes;   /* LIST_VIEW */
   int64_t n_children;
   struct vonk_column *children; /* LIST...: 1; STRUCT: fields (their offset includes the
                                    parent's); DICTIONARY: 1 */

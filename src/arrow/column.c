@@ -49,6 +49,7 @@ static const kind_row kinds[] = {
     [VONK_TYPE_FIXED_LIST] = {"a fixed-size list array", 1},
     [VONK_TYPE_STRUCT] = {"a struct array", 1},
     [VONK_TYPE_DICTIONARY] = {"a dictionary array", 2},
+    [VONK_TYPE_DECIMAL] = {"an array of decimals", 2},
     [VONK_TYPE_NULL] = {"a null array", 0},
 };
 
@@ -88,7 +89,7 @@ static vonk_status check_parts(const walk *at, vonk_error *err) {
   return VONK_OK;
 }
 
-/* Lengths: after this, (offset + length + 1) * 8 does not overflow, and the extent lies
+/* Lengths: after this, (offset + length + 1) * 16 does not overflow, and the extent lies
  * in the array. */
 static vonk_status check_lengths(const walk *at, vonk_error *err) {
   const struct ArrowArray *array = at->array;
@@ -98,7 +99,7 @@ static vonk_status check_lengths(const walk *at, vonk_error *err) {
                            ": neither may be negative",
                            array->length, array->offset);
   }
-  if ((uint64_t)array->length + (uint64_t)array->offset >= SIZE_MAX / 16) {
+  if ((uint64_t)array->length + (uint64_t)array->offset >= SIZE_MAX / 32) {
     return vonk_place_fail(&at->place, err, VONK_INVALID,
                            "has length %" PRId64 " and offset %" PRId64
                            ": more than memory can hold",
@@ -391,6 +392,7 @@ static vonk_status view(const walk *at, vonk_column *out, vonk_error *err) {
       [VONK_TYPE_FIXED_LIST] = view_fixed_list,
       [VONK_TYPE_STRUCT] = view_struct,
       [VONK_TYPE_DICTIONARY] = view_dictionary,
+      [VONK_TYPE_DECIMAL] = view_value,
       [VONK_TYPE_NULL] = view_null,
   };
   if (at->array == NULL) {

@@ -9,6 +9,7 @@
  * nearest even gives what rounding the double once would, which rounding to nearest twice
  * does not. Whole numbers go to halves through float, as SQL would bring them there. */
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -202,7 +203,12 @@ typedef void (*convert_loop)(const uint8_t *restrict source, uint8_t *restrict t
   X(I16, F16) X(I16, BF16) X(U16, F16) X(U16, BF16)                         \
   X(I32, F16) X(I32, BF16) X(I32, F32) X(U32, F16) X(U32, BF16) X(U32, F32) \
   X(I64, F16) X(I64, BF16) X(I64, F32) X(I64, F64)                          \
-  X(U64, F16) X(U64, BF16) X(U64, F32) X(U64, F64)
+  X(U64, F16) X(U64, BF16) X(U64, F32) X(U64, F64)                          \
+  X(I8, U8) X(I8, U16) X(I8, U32) X(I8, U64)                                \
+  X(I16, U8) X(I16, U16) X(I16, U32) X(I16, U64)                            \
+  X(I32, U8) X(I32, U16) X(I32, U32) X(I32, U64)                            \
+  X(I64, U8) X(I64, U16) X(I64, U32) X(I64, U64)                            \
+  X(U64, I64)
 /* clang-format on */
 
 /* memcpy of one element is a plain load or store to the compiler, without a promise of
@@ -230,5 +236,51 @@ void vonk_dtype_convert(vonk_dtype from, const void *source, vonk_dtype to, void
     memcpy(target, source, n * dtypes[from - VONK_F16].size);
   } else {
     loops[from][to](source, target, n);
+  }
+}
+
+/* --- integers that do not fit --- */
+
+/* A negative number becomes a huge one. First whether there is any, without an exit, so
+ * that the loop vectorises. */
+#define DEFINE_MISFIT(FROM)                                                     \
+  static size_t misfit_##FROM(const uint8_t *source, uint64_t most, size_t n) { \
+    unsigned any = 0;                                                           \
+    STORED_##FROM x;                                                            \
+    for (size_t i = 0; i < n; i++) {                                            \
+      memcpy(&x, source + i * sizeof x, sizeof x);                              \
+      any |= (uint64_t)x > most;                                                \
+    }                                                                           \
+    for (size_t i = 0; any != 0 && i < n; i++) {                                \
+      memcpy(&x, source + i * sizeof x, sizeof x);                              \
+      if ((uint64_t)x > most) return i;                                         \
+    }                                                                           \
+    return n;                                                                   \
+  }
+DEFINE_MISFIT(I8)
+DEFINE_MISFIT(I16)
+DEFINE_MISFIT(I32)
+DEFINE_MISFIT(I64)
+DEFINE_MISFIT(U64)
+
+size_t vonk_dtype_misfit(vonk_dtype from, const void *source, vonk_dtype to, size_t n) {
+  static size_t (*const finders[DTYPE_END])(const uint8_t *, uint64_t, size_t) = {
+      [VONK_I8] = misfit_I8,   [VONK_I16] = misfit_I16, [VONK_I32] = misfit_I32,
+      [VONK_I64] = misfit_I64, [VONK_U64] = misfit_U64,
+  };
+  const uint64_t most = UINT64_MAX >> (64 - dtypes[to - VONK_F16].exact_bits);
+  assert(finders[from] != NULL);
+  return finders[from](source, most < INT64_MAX ? most : INT64_MAX, n);
+}
+
+void vonk_dtype_print(vonk_dtype dtype, const void *value, vonk_text *out) {
+  const vonk_dtype_info *info = &dtypes[dtype - VONK_F16];
+  const vonk_dtype wide = info->kind == 'i' ? VONK_I64 : VONK_U64;
+  uint64_t bits = 0;
+  vonk_dtype_convert(dtype, value, wide, &bits, 1);
+  if (info->kind == 'i') {
+    vonk_text_add(out, "%" PRId64, (int64_t)bits);
+  } else {
+    vonk_text_add(out, "%" PRIu64, bits);
   }
 }

@@ -58,7 +58,7 @@ static const format_row formats[] = {
             "cast it to binary, which vonk reads"),
     REFUSED("w:", true, "is fixed-size binary", HINT_ADVICE,
             "cast it to binary, which vonk reads"),
-    REFUSED("d:", true, "is a decimal", HINT_CAST, "DOUBLE"),
+    REFUSED("d:", true, "is a decimal", HINT_CAST, "DOUBLE"), /* of 128 bits: not */
     REFUSED("td", true, "is a date" NO_TENSOR, HINT_CALL, "epoch"),
     REFUSED("ts", true, "is a timestamp" NO_TENSOR, HINT_CALL, "epoch"),
     REFUSED("tt", true, "is a time of day" NO_TENSOR, HINT_CALL, "epoch"),
@@ -181,6 +181,25 @@ static vonk_status parse_fixed_length(const vonk_place *place, const char *digit
   return VONK_OK;
 }
 
+/* "d:9,2" and "d:9,2,128", the decimals of 128 bits; false for any other. */
+static bool parse_decimal(const char *format, vonk_type *type) {
+  long numbers[2] = {0};
+  const char *at = format + strlen("d:");
+  for (size_t i = 0; i < 2; i++) {
+    char *end;
+    numbers[i] = strtol(at, &end, 10);
+    const bool is_last = i == 1 && (*end == '\0' || strcmp(end, ",128") == 0);
+    if (end == at || numbers[i] < -INT32_MAX || numbers[i] > INT32_MAX ||
+        (i == 0 ? *end != ',' : !is_last))
+      return false;
+    at = end + 1;
+  }
+  type->kind = VONK_TYPE_DECIMAL;
+  type->precision = (int32_t)numbers[0];
+  type->scale = (int32_t)numbers[1];
+  return true;
+}
+
 static vonk_status parse_children(const struct ArrowSchema *schema,
                                   const vonk_place *place, int depth, vonk_type *type,
                                   vonk_error *err) {
@@ -217,8 +236,9 @@ static vonk_status parse_dictionary(const struct ArrowSchema *schema,
   const vonk_type_kind kind = type->children[0].kind;
   if (kind != VONK_TYPE_VALUE && kind != VONK_TYPE_TEXT) {
     return vonk_place_fail(place, err, VONK_UNSUPPORTED,
-                           "is a dictionary of nested values: decode it first (pyarrow: "
-                           "dictionary_decode())");
+                           "is a dictionary of %s: decode it first (pyarrow: "
+                           "dictionary_decode())",
+                           kind == VONK_TYPE_DECIMAL ? "decimals" : "nested values");
   }
   return VONK_OK;
 }
@@ -226,6 +246,9 @@ static vonk_status parse_dictionary(const struct ArrowSchema *schema,
 /* Fills kind and what goes with it from the format, and checks the number of children. */
 static vonk_status parse_format(const struct ArrowSchema *schema, const vonk_place *place,
                                 vonk_type *type, vonk_error *err) {
+  if (strncmp(schema->format, "d:", 2) == 0 && schema->n_children == 0 &&
+      parse_decimal(schema->format, type))
+    return VONK_OK;
   const format_row *row = find_format(schema->format);
   const vonk_dtype_info *value =
       row == NULL ? vonk_dtype_of_format(schema->format) : NULL;
@@ -324,6 +347,9 @@ void vonk_type_describe(const vonk_type *type, vonk_text *out) {
     }
     case VONK_TYPE_TEXT:
       vonk_text_add(out, type->is_binary ? "binary" : "string");
+      break;
+    case VONK_TYPE_DECIMAL:
+      vonk_text_add(out, "decimal(%d, %d)", (int)type->precision, (int)type->scale);
       break;
     case VONK_TYPE_NULL:
       vonk_text_add(out, "null");

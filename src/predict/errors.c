@@ -13,12 +13,13 @@ static vonk_status keep_message(call *c, int64_t row, const char *text, vonk_err
 
 /* What to write instead, in the caller's language. */
 static const char *way_out(const vonk_predictor *p, int state) {
-  static const char *const nulls[] = {"nulls='null' gives such a row a NULL prediction",
-                                      "nulls := 'null' gives such a row a NULL"};
+  static const char *const nulls[] = {
+      [VONK_ADVICE_KEYWORDS] = "nulls='null' gives such a row a NULL prediction",
+      [VONK_ADVICE_DUCKDB] = "nulls := 'null' gives such a row a NULL"};
   static const char *const errors[] = {
-      "on_error='null' or 'report' goes on without such rows",
-      "the try_ function goes on without such rows"};
-  return (state == ROW_NULL ? nulls : errors)[p->sql_casts ? 1 : 0];
+      [VONK_ADVICE_KEYWORDS] = "on_error='null' or 'report' goes on without such rows",
+      [VONK_ADVICE_DUCKDB] = "the try_ function goes on without such rows"};
+  return (state == ROW_NULL ? nulls : errors)[p->advice];
 }
 
 vonk_status vonk_call_bad_row(call *c, int64_t row, int state, const vonk_error *why,

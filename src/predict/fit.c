@@ -4,6 +4,7 @@
  *   depth 0   the shape has one element: [rows] or [rows, 1]
  *   depth 1   the elements fill the shape in row-major order; one dimension may be free
  *   depth n   the shape has n dimensions, list by list
+ * and a binary value, whose bytes are numbers as the tensor has them, as a flat list does.
  * Lengths that only the rows know are checked there (rows.c). */
 #include <inttypes.h>
 
@@ -46,7 +47,7 @@ static vonk_status measure_depth(source *s, const input_plan *input, vonk_error 
   }
   s->leaf = t;
   if (t->kind == VONK_TYPE_VALUE || t->kind == VONK_TYPE_TEXT ||
-      t->kind == VONK_TYPE_NULL) {
+      t->kind == VONK_TYPE_DECIMAL || t->kind == VONK_TYPE_NULL) {
     return VONK_OK;
   }
   if (t->kind == VONK_TYPE_DICTIONARY && s->depth == 0) {
@@ -54,6 +55,11 @@ static vonk_status measure_depth(source *s, const input_plan *input, vonk_error 
     return VONK_OK;
   }
   return refuse_type(s, t, input, err);
+}
+
+/* Binary values, one a row, for a tensor of numbers. */
+static bool is_raw(const source *s, const input_plan *input) {
+  return s->leaf->is_binary && s->depth == 0 && input->dtype->dtype != VONK_BYTES;
 }
 
 /* Dtypes differ: a cast, whose loss is then the user's choice. */
@@ -73,26 +79,46 @@ static vonk_status refuse_dtype(const source *s, const input_plan *input,
                    input->dtype->sql, lists.data);
 }
 
-/* What SQL casts by itself: a whole number to a float, though digits may be lost. */
-static bool is_sql_cast(const source *s, const input_plan *input) {
+/* Integers that the plain rule refuses: as floats, though digits may be lost, because SQL
+ * casts so by itself; and without a sign, if they fit, for an engine that has only signed
+ * ones. */
+static bool may_convert(const vonk_predictor *p, source *s, const input_plan *input) {
   const vonk_dtype_info *from = vonk_dtype_find(s->leaf->dtype);
-  return from != NULL && (from->kind == 'i' || from->kind == 'u') &&
-         input->dtype->kind == 'f';
+  const bool is_integer = from != NULL && (from->kind == 'i' || from->kind == 'u');
+  if (p->sql_casts && is_integer && input->dtype->kind == 'f') {
+    return true;
+  }
+  if (p->signed_integers && is_integer && from->kind == 'i' &&
+      input->dtype->kind == 'u') {
+    s->form = FORM_SIGNED;
+    return true;
+  }
+  return false;
 }
 
-static vonk_status fit_dtype(const source *s, const input_plan *input, bool sql_casts,
+/* How the elements become the tensor's; *is_exact: byte for byte. */
+static vonk_status fit_dtype(const vonk_predictor *p, source *s, const input_plan *input,
                              bool *is_exact, vonk_error *err) {
+  const bool is_text = s->leaf->dtype == VONK_BYTES;
+  *is_exact = false;
+  s->form = FORM_PLAIN;
   if (s->leaf->kind == VONK_TYPE_NULL) { /* only NULL rows: nothing is ever converted */
-    *is_exact = false;
     return VONK_OK;
   }
-  if ((s->leaf->dtype == VONK_BYTES) != (input->dtype->dtype == VONK_BYTES)) {
-    return refuse_dtype(s, input, err);
+  if (s->leaf->kind == VONK_TYPE_DECIMAL) {
+    s->form = FORM_DECIMAL;
+    return p->sql_casts && input->dtype->kind == 'f' ? VONK_OK
+                                                     : refuse_dtype(s, input, err);
   }
-  vonk_conversion c = s->leaf->dtype == VONK_BYTES
+  if (is_text != (input->dtype->dtype == VONK_BYTES)) {
+    *is_exact = true;
+    s->form = FORM_RAW;
+    return is_raw(s, input) ? VONK_OK : refuse_dtype(s, input, err);
+  }
+  vonk_conversion c = is_text
                           ? VONK_CONVERT_EXACT
                           : vonk_dtype_conversion(s->leaf->dtype, input->dtype->dtype);
-  if (c == VONK_CONVERT_REFUSED && !(sql_casts && is_sql_cast(s, input))) {
+  if (c == VONK_CONVERT_REFUSED && !may_convert(p, s, input)) {
     return refuse_dtype(s, input, err);
   }
   *is_exact = c == VONK_CONVERT_EXACT;
@@ -108,14 +134,32 @@ static vonk_status refuse_shape(const source *s, const input_plan *input,
                    s->name, found.data, input->io->name, wanted.data, way_out);
 }
 
+/* How many elements the dimensions that are not free make. */
+static int64_t count_fixed(const input_plan *input, int32_t *n_free) {
+  int64_t n = 1;
+  *n_free = 0;
+  for (int32_t d = 0; d < input->rank; d++) {
+    *n_free += input->shape[d] < 0;
+    n *= input->shape[d] < 0 ? 1 : input->shape[d];
+  }
+  return n;
+}
+
+/* How many bytes only the rows know. */
+static vonk_status fit_raw(const source *s, const input_plan *input, vonk_error *err) {
+  int32_t n_free;
+  (void)count_fixed(input, &n_free);
+  return n_free <= 1
+             ? VONK_OK
+             : refuse_shape(s, input,
+                            "bytes cannot say two free dimensions: give nested lists",
+                            err);
+}
+
 /* A flat list whose length the type tells must fill the row. */
 static vonk_status fit_flat(const source *s, input_plan *input, vonk_error *err) {
-  int32_t n_free = 0;
-  int64_t rest = 1;
-  for (int32_t d = 0; d < input->rank; d++) {
-    n_free += input->shape[d] < 0;
-    rest *= input->shape[d] < 0 ? 1 : input->shape[d];
-  }
+  int32_t n_free;
+  const int64_t rest = count_fixed(input, &n_free);
   if (input->rank == 0) {
     return refuse_shape(s, input, "give a column of single values", err);
   }
@@ -175,7 +219,8 @@ static void close_free_dimensions(input_plan *input) {
   input->row_elements = 1;
 }
 
-static vonk_status fit_packed(input_plan *input, bool sql_casts, vonk_error *err) {
+static vonk_status fit_packed(const vonk_predictor *p, input_plan *input,
+                              vonk_error *err) {
   bool is_exact = false;
   if (input->rank != 1 ||
       (input->shape[0] >= 0 && (size_t)input->shape[0] != input->n_sources)) {
@@ -189,10 +234,10 @@ static vonk_status fit_packed(input_plan *input, bool sql_casts, vonk_error *err
   for (size_t i = 0; i < input->n_sources; i++) {
     source *s = &input->sources[i];
     VONK_TRY(measure_depth(s, input, err));
-    if (s->depth != 0) {
+    if (s->depth != 0 || is_raw(s, input)) {
       return refuse_shape(s, input, "only single values can be packed", err);
     }
-    VONK_TRY(fit_dtype(s, input, sql_casts, &is_exact, err));
+    VONK_TRY(fit_dtype(p, s, input, &is_exact, err));
   }
   input->shape[0] = (int64_t)input->n_sources;
   input->row_elements = (int64_t)input->n_sources;
@@ -215,19 +260,23 @@ static vonk_status fit_shape(const source *s, input_plan *input, vonk_error *err
 }
 
 /* Of a wrong shape and a wrong number type the shape is told: a cast would not help. */
-static vonk_status fit_single(input_plan *input, bool sql_casts, vonk_error *err) {
+static vonk_status fit_single(const vonk_predictor *p, input_plan *input,
+                              vonk_error *err) {
   source *s = &input->sources[0];
   bool is_exact = false;
   VONK_TRY(measure_depth(s, input, err));
-  if ((s->leaf->dtype == VONK_BYTES) == (input->dtype->dtype == VONK_BYTES)) {
+  if (is_raw(s, input)) {
+    VONK_TRY(fit_raw(s, input, err));
+  } else if ((s->leaf->dtype == VONK_BYTES) == (input->dtype->dtype == VONK_BYTES)) {
     VONK_TRY(fit_shape(s, input, err));
   }
-  VONK_TRY(fit_dtype(s, input, sql_casts, &is_exact, err));
+  VONK_TRY(fit_dtype(p, s, input, &is_exact, err));
   bool is_plain = s->leaf->kind == VONK_TYPE_VALUE && s->leaf->dtype != VONK_BOOL8 &&
                   s->type->kind != VONK_TYPE_DICTIONARY;
   bool is_text = s->leaf->kind == VONK_TYPE_TEXT && !s->leaf->wide_offsets &&
                  s->type->kind != VONK_TYPE_DICTIONARY;
-  input->may_borrow = is_exact && (is_plain || is_text);
+  bool is_bytes = s->form == FORM_RAW && s->type->kind != VONK_TYPE_DICTIONARY;
+  input->may_borrow = is_exact && (is_plain || is_text || is_bytes);
   return VONK_OK;
 }
 
@@ -235,8 +284,8 @@ vonk_status vonk_plan_fit(vonk_predictor *p, vonk_error *err) {
   p->groups_rows = false;
   for (size_t i = 0; i < p->n_inputs; i++) {
     input_plan *input = &p->inputs[i];
-    VONK_TRY(input->n_sources > 1 ? fit_packed(input, p->sql_casts, err)
-                                  : fit_single(input, p->sql_casts, err));
+    VONK_TRY(input->n_sources > 1 ? fit_packed(p, input, err)
+                                  : fit_single(p, input, err));
     p->groups_rows = p->groups_rows || input->row_elements < 0;
   }
   return VONK_OK;

@@ -295,7 +295,7 @@ static vonk_status match_positions(matching *m, vonk_error *err) {
 static bool is_scalar(const candidate *c) {
   return c->unreadable == NULL &&
          (c->type->kind == VONK_TYPE_VALUE || c->type->kind == VONK_TYPE_TEXT ||
-          c->type->kind == VONK_TYPE_DICTIONARY);
+          c->type->kind == VONK_TYPE_DECIMAL || c->type->kind == VONK_TYPE_DICTIONARY);
 }
 
 /* N scalar columns for the one input of shape [rows, N] that is left. */

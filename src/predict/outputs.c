@@ -212,6 +212,18 @@ static vonk_status plan_classes(vonk_predictor *p, const char *as, as_kind kind,
 
 /* --- types and shapes --- */
 
+/* The narrowest that holds all values, or int64. */
+static const vonk_dtype_info *signed_dtype(const vonk_dtype_info *type) {
+  static const vonk_dtype wider[] = {VONK_I16, VONK_I32};
+  for (size_t i = 0; i < sizeof wider / sizeof wider[0]; i++) {
+    const vonk_dtype_info *info = vonk_dtype_find(wider[i]);
+    if (info->exact_bits >= type->exact_bits) {
+      return info;
+    }
+  }
+  return vonk_dtype_find(VONK_I64);
+}
+
 static const vonk_dtype_info *result_dtype(const vonk_predictor *p,
                                            const output_plan *o) {
   if (o->as == AS_LARGEST || o->as == AS_LABEL) {
@@ -221,6 +233,9 @@ static const vonk_dtype_info *result_dtype(const vonk_predictor *p,
   bool half_as_float = p->half_as_float || o->as == AS_TOP;
   if (dtype == VONK_BF16 || (dtype == VONK_F16 && half_as_float)) {
     return vonk_dtype_find(VONK_F32);
+  }
+  if (p->signed_integers && o->tensor_type->kind == 'u') {
+    return signed_dtype(o->tensor_type);
   }
   return o->tensor_type;
 }

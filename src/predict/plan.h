@@ -23,6 +23,14 @@ typedef struct column_type {
                              it is asked for */
 } column_type;
 
+/* How a column's elements become a tensor's. */
+typedef enum {
+  FORM_PLAIN,   /* as they are, or by vonk_dtype_convert; text, too */
+  FORM_RAW,     /* a binary value is a row: its numbers as the tensor has them */
+  FORM_SIGNED,  /* signed integers for an unsigned tensor, if they fit */
+  FORM_DECIMAL, /* decimals for a float tensor */
+} source_form;
+
 /* One column (or field) that feeds an input. */
 typedef struct source {
   char *name;             /* as in messages: "x", "s.f" */
@@ -30,8 +38,9 @@ typedef struct source {
   size_t path_size;
   const vonk_type *type; /* of the column; borrowed from the predictor's columns */
   const vonk_type *leaf; /* of its elements: below the lists, a dictionary's values */
-  int32_t depth;         /* levels of lists */
-  bool has_views;        /* a list view: rows may lie anywhere */
+  source_form form;
+  int32_t depth;  /* levels of lists */
+  bool has_views; /* a list view: rows may lie anywhere */
 } source;
 
 /* One step of preprocessing, with its numbers in the input's dtype. */
@@ -51,7 +60,7 @@ typedef struct input_plan {
   int32_t rank;                 /* of one row: the model's less the batch */
   int64_t shape[VONK_MAX_RANK]; /* of one row; -1 = free */
   int64_t row_elements;         /* -1 if a dimension is free */
-  bool may_borrow;  /* one source whose elements are the tensor's, and no step */
+  bool may_borrow;  /* one source whose elements, or bytes, are the tensor's; no step */
   step_plan *steps; /* of preprocessing, in order */
   size_t n_steps;
 } input_plan;
@@ -133,7 +142,7 @@ struct vonk_predictor {
   size_t n_inputs;
   output_plan *outputs;
   size_t n_outputs;
-  int32_t nulls, row_errors;
+  int32_t nulls, row_errors, advice;
   bool squeeze, half_as_float, sql_casts, variable_lists, signed_integers;
   bool groups_rows;    /* an input has a free dimension: rows of one shape run together */
   int64_t fixed_batch; /* 0 = free */
@@ -278,6 +287,23 @@ int64_t vonk_rows_most(const call *, int64_t place);
 /* rows.c: where row i's elements start in the leaf (its offset not yet added). The row
  * must be good. */
 int64_t vonk_rows_start(const source_view *, int64_t i);
+/* rows.c: fits n_elements, or lists of dims, to the input's row shape; the free dimensions
+ * go to free_dims. */
+bool vonk_rows_fit_dims(const input_plan *, const source *, const int64_t *dims,
+                        int64_t n_elements, int64_t *free_dims);
+
+/* values.c: the bytes of row i of a FORM_RAW source; not for a NULL row. */
+void vonk_values_bytes(const source_view *, int64_t i, const uint8_t **bytes,
+                       int64_t *nbytes);
+/* values.c: is the row's binary value a row of the input? */
+vonk_status vonk_values_check_bytes(call *, const input_view *, int64_t row,
+                                    int64_t *free_dims, vonk_error *err);
+/* values.c: finds the rows of a FORM_SIGNED source whose integers do not fit. */
+vonk_status vonk_values_check_range(call *, const input_view *, size_t index,
+                                    size_t first_free_dim, vonk_error *err);
+/* values.c: finds the rows of an unsigned output that the signed result cannot hold. */
+vonk_status vonk_values_check_output(call *, const micro_batch *, const output_plan *,
+                                     const vonk_tensor *, vonk_error *err);
 /* errors.c: the row gets no prediction, for this reason. Called by the thread that has
  * the row's cut, or before any runs. With VONK_ROWS_RAISE returns the error; else state
  * must be there. */

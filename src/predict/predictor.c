@@ -44,6 +44,11 @@ static vonk_status check_options(const vonk_bind_options *o, vonk_error *err) {
                      "bind options: nulls or row_errors is none of its values: use the "
                      "VONK_NULLS_ and VONK_ROWS_ constants");
   }
+  if (o->advice < VONK_ADVICE_KEYWORDS || o->advice > VONK_ADVICE_DUCKDB) {
+    return vonk_fail(err, VONK_INVALID,
+                     "bind options: advice is %d: use the VONK_ADVICE_ constants",
+                     (int)o->advice);
+  }
   if (o->batch_rows < 0 || o->batch_bytes < 0) {
     return vonk_fail(
         err, VONK_INVALID,
@@ -65,6 +70,7 @@ static vonk_status create_parts(vonk_predictor *p, const vonk_bind_options *opti
   VONK_TRY(vonk_cancel_source_create(&p->cancel, err));
   p->nulls = options->nulls;
   p->row_errors = options->row_errors;
+  p->advice = options->advice;
   p->squeeze = options->squeeze != 0;
   p->half_as_float = options->half_as_float != 0;
   p->sql_casts = options->sql_casts != 0;

@@ -232,6 +232,9 @@ vonk_status vonk_results_take(call *c, const micro_batch *mb, workspace *ws,
       status = vonk_classes_check(o, t, err);
     }
     if (status == VONK_OK) {
+      status = vonk_values_check_output(c, mb, o, t, err);
+    }
+    if (status == VONK_OK) {
       status = o->is_dense ? take_dense(c, mb, o, &c->outputs[i], t, err)
                            : take_piece(c, mb, o, &c->outputs[i], t, err);
     }

@@ -213,10 +213,8 @@ static vonk_status wrong_length(call *c, const input_view *in, const int64_t *di
   return vonk_call_bad_row(c, row, ROW_BAD, &why, err);
 }
 
-/* Fits the lists' lengths to the input's row shape; the free dimensions go to
- * `free_dims`. */
-static bool fit_dims(const input_plan *plan, const source *s, const int64_t *dims,
-                     int64_t n_elements, int64_t *free_dims) {
+bool vonk_rows_fit_dims(const input_plan *plan, const source *s, const int64_t *dims,
+                        int64_t n_elements, int64_t *free_dims) {
   int64_t rest = 1;
   int32_t n_free = 0;
   if (s->depth == plan->rank && s->depth > 0) {
@@ -257,12 +255,15 @@ static bool has_null_element(const source_view *v, int64_t start, int64_t n,
 static vonk_status check_row(call *c, const input_view *in, int64_t row,
                              int64_t *free_dims, vonk_error *err) {
   const source_view *v = &in->sources[0];
+  if (v->source->form == FORM_RAW) {
+    return vonk_values_check_bytes(c, in, row, free_dims, err);
+  }
   int64_t dims[VONK_MAX_RANK + 8] = {0}, start = 0, n = 0, at = 0;
   const char *fault = measure_row(v, row, dims, &start, &n);
   if (fault != NULL) {
     return uneven(c, v, fault, row, err);
   }
-  if (!fit_dims(in->plan, v->source, dims, n, free_dims)) {
+  if (!vonk_rows_fit_dims(in->plan, v->source, dims, n, free_dims)) {
     return wrong_length(c, in, dims, row, err);
   }
   if (has_null_element(v, start, n, &at)) {
@@ -289,13 +290,14 @@ static vonk_status check_row(call *c, const input_view *in, int64_t row,
 DEFINE_ALL_STEPS(narrow_steps, int32_t)
 DEFINE_ALL_STEPS(wide_steps, int64_t)
 
-/* One pass over the offsets of a flat list; true if every row has n elements, which is
- * the usual case. */
+/* One pass over the offsets of a flat list, or of binary values; true if every row has n
+ * elements, or bytes, which is the usual case. */
 static bool all_have_length(const vonk_column *c, int64_t n) {
   if (c->type->kind == VONK_TYPE_FIXED_LIST) {
     return true; /* fit.c compared the type */
   }
-  if (c->type->kind != VONK_TYPE_LIST || c->length == 0) {
+  if ((c->type->kind != VONK_TYPE_LIST && c->type->kind != VONK_TYPE_TEXT) ||
+      c->length == 0) {
     return c->length == 0;
   }
   const uint8_t *offsets = c->offsets;
@@ -306,6 +308,11 @@ static bool all_have_length(const vonk_column *c, int64_t n) {
 
 static bool needs_row_check(const input_view *in) {
   const source_view *v = &in->sources[0];
+  if (v->source->form == FORM_RAW) {
+    return in->plan->row_elements < 0 || in->plan->dtype->dtype == VONK_BOOL8 ||
+           !all_have_length(v->values,
+                            in->plan->row_elements * (int64_t)in->plan->dtype->size);
+  }
   if (v->source->depth == 0) {
     return false;
   }
@@ -377,6 +384,9 @@ vonk_status vonk_rows_open(call *c, workspace *ws, const struct ArrowArray *rows
     }
     if (needs_row_check(&c->inputs[i])) {
       VONK_TRY(check_lengths(c, i, first_free_dim, err));
+    }
+    for (size_t s = 0; s < p->inputs[i].n_sources; s++) {
+      VONK_TRY(vonk_values_check_range(c, &c->inputs[i], s, first_free_dim, err));
     }
     first_free_dim += count_free_dims(&p->inputs[i]);
   }

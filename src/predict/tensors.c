@@ -48,7 +48,7 @@ static void copy_bools(const vonk_column *leaf, size_t start, size_t n, vonk_dty
 }
 
 /* n elements from place `start` of the leaf on, as `to`. For a dictionary column start is
- * the row and n is 1. */
+ * the row and n is 1. Not of FORM_RAW. */
 static void copy_elements(const source_view *v, int64_t start, size_t n, vonk_dtype to,
                           uint8_t *target) {
   const vonk_column *leaf = v->leaf;
@@ -60,6 +60,11 @@ static void copy_elements(const source_view *v, int64_t start, size_t n, vonk_dt
     leaf = &leaf->children[0];
   }
   size_t at = (size_t)(leaf->offset + start);
+  if (leaf->type->kind == VONK_TYPE_DECIMAL) {
+    vonk_decimal_convert((const uint8_t *)leaf->values + at * 16, leaf->type->scale, to,
+                         target, n);
+    return;
+  }
   if (leaf->type->dtype == VONK_BOOL8) {
     copy_bools(leaf, at, n, to, target);
     return;
@@ -91,6 +96,19 @@ static bool is_dense(const source_view *v, const micro_batch *mb, size_t row_ele
   return true;
 }
 
+/* n rows that lie one after the other. */
+static void copy_span(const source_view *v, int64_t row, size_t n, size_t row_elements,
+                      const vonk_dtype_info *dtype, uint8_t *target) {
+  if (v->source->form != FORM_RAW) {
+    copy_elements(v, vonk_rows_start(v, row), n * row_elements, dtype->dtype, target);
+    return;
+  }
+  const uint8_t *bytes = NULL;
+  int64_t nbytes = 0;
+  vonk_values_bytes(v, row, &bytes, &nbytes);
+  memcpy(target, bytes, n * row_elements * dtype->size);
+}
+
 static void copy_rows(const source_view *v, const micro_batch *mb, size_t row_elements,
                       const vonk_dtype_info *dtype, uint8_t *target) {
   size_t row_bytes = row_elements * dtype->size;
@@ -98,12 +116,10 @@ static void copy_rows(const source_view *v, const micro_batch *mb, size_t row_el
     return; /* target may be NULL then */
   }
   if (is_dense(v, mb, row_elements)) {
-    copy_elements(v, vonk_rows_start(v, mb->first), (size_t)mb->n * row_elements,
-                  dtype->dtype, target);
+    copy_span(v, mb->first, (size_t)mb->n, row_elements, dtype, target);
   } else {
     for (int64_t k = 0; k < mb->n; k++) {
-      copy_elements(v, vonk_rows_start(v, row_of(mb, k)), row_elements, dtype->dtype,
-                    target + (size_t)k * row_bytes);
+      copy_span(v, row_of(mb, k), 1, row_elements, dtype, target + (size_t)k * row_bytes);
     }
   }
   for (int64_t k = mb->n; k < mb->n_run; k++) {
@@ -248,18 +264,37 @@ static vonk_status gather_text(const call *c, const micro_batch *mb, size_t inpu
 
 /* Arrow data may lie at any address (a mapped file, a slice of a message); a tensor's
  * must be a multiple of its element. */
-static bool is_aligned(const source_view *v, const vonk_dtype_info *dtype) {
+static bool is_aligned(const source_view *v, const micro_batch *mb,
+                       const vonk_dtype_info *dtype) {
   bool is_text = dtype->dtype == VONK_BYTES;
   const void *start = is_text ? v->leaf->offsets : v->leaf->values;
+  if (v->source->form == FORM_RAW) {
+    const uint8_t *bytes = NULL;
+    int64_t nbytes = 0;
+    vonk_values_bytes(v, row_of(mb, 0), &bytes, &nbytes);
+    start = bytes;
+  }
+  if (is_text && start == NULL) {
+    return false; /* no text at all: Arrow needs no offsets, a tensor does */
+  }
   return (uintptr_t)start % (is_text ? sizeof(int32_t) : dtype->size) == 0;
 }
 
 static void borrow(const source_view *v, const micro_batch *mb, size_t row_elements,
                    const vonk_dtype_info *dtype, vonk_tensor *t) {
   const vonk_column *leaf = v->leaf;
-  size_t at = (size_t)(leaf->offset + vonk_rows_start(v, mb->first));
   size_t n = (size_t)mb->n * row_elements;
   t->flags = VONK_READONLY;
+  if (v->source->form == FORM_RAW) {
+    const uint8_t *bytes = NULL;
+    int64_t nbytes = 0;
+    vonk_values_bytes(v, mb->first, &bytes, &nbytes);
+    t->offsets = NULL;
+    t->nbytes = n * dtype->size;
+    t->data = n == 0 ? NULL : (uint8_t *)(uintptr_t)bytes;
+    return;
+  }
+  size_t at = (size_t)(leaf->offset + vonk_rows_start(v, mb->first));
   if (dtype->dtype == VONK_BYTES) {
     const int32_t *offsets = (const int32_t *)leaf->offsets + at;
     t->offsets = offsets;
@@ -286,7 +321,7 @@ vonk_status vonk_tensors_fill(const call *c, const micro_batch *mb, workspace *w
                        .shape = ws->input_shapes[i],
                        .device = {VONK_DEVICE_CPU, 0}};
     bool can_borrow = plan->may_borrow && mb->n > 0 && mb->n == mb->n_run &&
-                      is_aligned(&c->inputs[i].sources[0], plan->dtype);
+                      is_aligned(&c->inputs[i].sources[0], mb, plan->dtype);
     if (can_borrow && is_dense(&c->inputs[i].sources[0], mb, row_elements)) {
       borrow(&c->inputs[i].sources[0], mb, row_elements, plan->dtype, t);
     } else if (plan->dtype->dtype == VONK_BYTES) {

@@ -99,19 +99,38 @@ def arrow_name(type_: pa.DataType) -> str:
     return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(type_), str(type_))
 
 
-def arrow_feeds(dtype: str) -> list[str]:
-    """The Arrow types that a tensor takes, asked for numbers and for lists of them alike."""
+def arrow_feeds(dtype: str, **options: bool) -> list[str]:
+    """The Arrow types that a tensor takes, asked for numbers and for lists of them alike; bytes are a row."""
 
     def bound(shape: str, type_: pa.DataType) -> bool:
         try:
-            Predictor(shared_model(Cell("onnx", dtype, shape)), pa.schema({"x": type_}))
+            Predictor(shared_model(Cell("onnx", dtype, shape)), pa.schema({"x": type_}), **options)
         except VonkError:
             return False
         return True
 
+    def is_row(type_: pa.DataType) -> bool:
+        return dtype != "string" and (pa.types.is_binary(type_) or pa.types.is_large_binary(type_))
+
     names = [arrow_name(type_) for type_ in ARROW_TYPES if bound("scalar", type_)]
-    assert names == [arrow_name(type_) for type_ in ARROW_TYPES if bound("vector", pa.list_(type_))]
+    rows = [type_ if is_row(type_) else pa.list_(type_) for type_ in ARROW_TYPES]
+    assert names == [arrow_name(type_) for type_, row in zip(ARROW_TYPES, rows, strict=True) if bound("vector", row)]
     return names
+
+
+def engine_rows() -> str:
+    """What an engine without unsigned types, and an SQL engine, may give and gets besides."""
+    rows = ""
+    for dtype in nets.DTYPES:
+        plain = arrow_feeds(dtype)
+        columns = [
+            ", ".join(name for name in arrow_feeds(dtype, **options) if name not in plain) or "–"
+            for options in ({"signed_integers": True}, {"sql_casts": True})
+        ]
+        model = shared_model(Cell("onnx", dtype, "scalar"))
+        out = Predictor(model, pa.schema({"x": ARROW[dtype]}), signed_integers=True, half_as_float=True).schema()
+        rows += f"| {LONG[dtype]} | {columns[0]} | {columns[1]} | {arrow_name(out.field(0).type)} |\n"
+    return rows
 
 
 def sql_feeds(connection: Any, dtype: str) -> tuple[list[str], str]:
@@ -165,12 +184,25 @@ The same for every framework, and for lists of them as for numbers. A column fee
 value can change, except that floats may become narrower, because every literal of SQL is a double. In SQL, DuckDB's own
 casts come before that, so whole numbers of any width become floats. A NULL is never given to a model.
 
+A binary column feeds a tensor of numbers with its bytes: a value is a whole row, its numbers in row-major order as the
+tensor has them (little-endian, a bool is a byte of 0 or 1). Any other length than the row's is a bad row.
+
 | type | Arrow columns in | Arrow column out | DuckDB columns in | DuckDB column out |
 |---|---|---|---|---|
 """
 TAIL = """
 Arrow has no bfloat16, and DuckDB neither of the halves: both travel as float32, which holds them exactly (in Arrow only
-bfloat16). Of Arrow's other types, decimals, dates and times want a cast.
+bfloat16). Of Arrow's other types, dates, times and decimals want a cast.
+
+## Options of engines
+
+`vonk_bind_options` in C, `Model.bind` in Python: what the options add for engines that lack some types. With
+`signed_integers` a value that the other type does not hold makes its row a bad one. With `sql_casts` integers and
+decimals (of 128 bits) become the nearest float. The last column is with `signed_integers` and `half_as_float`, as on
+Spark.
+
+| type | columns in that `signed_integers` adds | columns in that `sql_casts` adds | column out |
+|---|---|---|---|
 """
 
 
@@ -201,7 +233,7 @@ def page() -> str:
         sql_in, sql_out = sql_feeds(connection, dtype)
         columns = [", ".join(arrow_feeds(dtype)), arrow_name(ARROW[dtype]), ", ".join(sql_in), sql_out]
         rows += f"| {LONG[dtype]} | " + " | ".join(columns) + " |\n"
-    return HEAD + support_table() + MIDDLE + rows + TAIL
+    return HEAD + support_table() + MIDDLE + rows + TAIL + engine_rows()
 
 
 @pytest.mark.skipif(not all(map(zoo.is_here, MAKERS)), reason="the page is about all frameworks")

@@ -50,6 +50,9 @@ class BindOptions(c.Structure):
         ("as_", c.c_char_p),
         ("half_as_float", c.c_int32),
         ("sql_casts", c.c_int32),
+        ("variable_lists", c.c_int32),
+        ("signed_integers", c.c_int32),
+        ("advice", c.c_int32),
     ]
 
 
@@ -185,6 +188,10 @@ class Predictor:
         batch_bytes: int = 0,
         as_: str | None = None,
         half_as_float: bool = False,
+        sql_casts: bool = False,
+        variable_lists: bool = False,
+        signed_integers: bool = False,
+        advice: int = 0,
     ) -> None:
         self.model = model
         self.pointer = c.c_void_p()
@@ -193,6 +200,8 @@ class Predictor:
         (options.inputs, options.n_inputs), (options.outputs, options.n_outputs) = self.keep
         options.squeeze, options.batch_rows, options.half_as_float = squeeze, batch_rows, half_as_float
         options.batch_bytes = batch_bytes
+        options.sql_casts, options.variable_lists = sql_casts, variable_lists
+        options.signed_integers, options.advice = signed_integers, advice
         options.as_ = None if as_ is None else as_.encode()
         block, error = ArrowBlock(), Error()
         schema._export_to_c(c.addressof(block))

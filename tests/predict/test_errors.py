@@ -360,6 +360,12 @@ CASES: dict[str, Case] = {
     ),
     "type: a decimal": (
         lambda f: bind(f.same("f32"), {"x": pa.decimal128(10, 2)}),
+        "INVALID",
+        "column 'x': is decimal(10, 2), input 'x' wants float32, and the conversion could change values: "
+        "write CAST(x AS FLOAT)",
+    ),
+    "type: a decimal of 256 bits": (
+        lambda f: bind(f.same("f32"), {"x": pa.decimal256(10, 2)}),
         "UNSUPPORTED",
         "column 'x': is a decimal: write CAST(x AS DOUBLE)",
     ),

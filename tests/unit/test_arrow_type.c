@@ -32,6 +32,8 @@ static void test_every_plain_format_is_known(void **state) {
       {"U", VONK_TYPE_TEXT, VONK_BYTES, true, false, "string"},
       {"z", VONK_TYPE_TEXT, VONK_BYTES, false, true, "binary"},
       {"Z", VONK_TYPE_TEXT, VONK_BYTES, true, true, "binary"},
+      {"d:10,2", VONK_TYPE_DECIMAL, 0, false, false, "decimal(10, 2)"},
+      {"d:38,-5,128", VONK_TYPE_DECIMAL, 0, false, false, "decimal(38, -5)"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     const struct ArrowSchema schema = {SCHEMA(rows[i].format, "x"),
@@ -131,7 +133,8 @@ static void test_types_that_no_tensor_holds_name_the_cast_to_write(void **state)
   static const struct {
     const char *format, *message;
   } rows[] = {
-      {"d:10,2", "column 'x': is a decimal: write CAST(x AS DOUBLE)"},
+      {"d:10,2,64", "column 'x': is a decimal: write CAST(x AS DOUBLE)"},
+      {"d:10", "column 'x': is a decimal: write CAST(x AS DOUBLE)"},
       {"d:10,2,256", "column 'x': is a decimal: write CAST(x AS DOUBLE)"},
       {"tdD", "column 'x': is a date, which no tensor can hold: write epoch(x)"},
       {"tdm", "column 'x': is a date, which no tensor can hold: write epoch(x)"},
@@ -163,7 +166,7 @@ static void test_types_that_no_tensor_holds_name_the_cast_to_write(void **state)
 
 static void test_the_way_out_fits_where_the_type_lies(void **state) {
   (void)state;
-  struct ArrowSchema price = {SCHEMA("d:10,2", "unit price")};
+  struct ArrowSchema price = {SCHEMA("d:10,2,256", "unit price")};
   struct ArrowSchema when = {SCHEMA("tsu:", "item")};
   struct ArrowSchema order = {SCHEMA("+s", "order"), .n_children = 1,
                               .children = SCHEMAS(&price)};
@@ -177,7 +180,7 @@ static void test_the_way_out_fits_where_the_type_lies(void **state) {
                                     .children = SCHEMAS(&days)};
   const struct ArrowSchema orders = {SCHEMA("+l", "orders"), .n_children = 1,
                                      .children = SCHEMAS(&order)};
-  const struct ArrowSchema quoted = {SCHEMA("d:3,1", "a \"b\"")};
+  const struct ArrowSchema quoted = {SCHEMA("d:3,1,256", "a \"b\"")};
   assert_refused(&batch, VONK_UNSUPPORTED,
                  "column 'order.unit price': is a decimal: write CAST(order.\"unit "
                  "price\" AS DOUBLE)");
@@ -280,7 +283,7 @@ static void test_dictionaries_need_integers_and_plain_values(void **state) {
   struct ArrowSchema list = {SCHEMA("+l", ""), .n_children = 1,
                              .children = SCHEMAS(&item)};
   struct ArrowSchema inner = {SCHEMA("i", ""), .dictionary = &item};
-  struct ArrowSchema decimal = {SCHEMA("d:5,2", "")};
+  struct ArrowSchema decimal = {SCHEMA("d:5,2,256", "")};
   struct ArrowSchema schema = {SCHEMA("f", "x"), .dictionary = &item};
   assert_refused(
       &schema, VONK_INVALID,
@@ -320,7 +323,7 @@ static void test_long_names_are_cut_and_harmless(void **state) {
   char name[4000];
   memset(name, '"', sizeof name - 1);
   name[sizeof name - 1] = '\0';
-  const struct ArrowSchema schema = {SCHEMA("d:1,1", name)};
+  const struct ArrowSchema schema = {SCHEMA("d:1,1,256", name)};
   vonk_error err = VONK_ERROR_INIT;
   vonk_type type;
   assert_int_equal(vonk_type_parse(&schema, &type, &err), VONK_UNSUPPORTED);

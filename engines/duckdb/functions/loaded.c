@@ -200,6 +200,7 @@ static vonk_status bind(vonk_sql_loaded *loaded, vonk_sql_use use,
   o.batch_rows = loaded->batch_rows;
   o.half_as_float = 1;
   o.sql_casts = 1;
+  o.advice = VONK_ADVICE_DUCKDB;
   choose_rows(loaded, use, &o);
   if (use.kind != VONK_SQL_TYPED) {
     VONK_TRY(choose_generic(loaded, use, &o, outputs, err));
