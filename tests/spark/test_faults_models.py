@@ -78,14 +78,13 @@ def test_a_copy_that_was_damaged_on_the_executors_is_refused(spark, tmp_path):
     model = save_model(tmp_path / "damaged.onnx", seed=15)
     predict = model_udf(model)
     predict("x")  # sends it
+    damaged = save_model(tmp_path / "other.onnx", seed=16).read_bytes()  # a model, but not this one
 
     def damage():
         import pathlib  # noqa: PLC0415 - in the worker
 
         for copy in pathlib.Path(SparkFiles.getRootDirectory()).glob("*damaged.onnx"):
-            data = bytearray(copy.read_bytes())
-            data[-9:-5] = b"XXXX"
-            copy.write_bytes(bytes(data))
+            copy.write_bytes(damaged)
 
     within(spark, lambda: on_each_executor(spark, damage))
     text = failure(spark, lambda: noop(rows(spark).select(predict("x"))))

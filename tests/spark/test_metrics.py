@@ -8,7 +8,7 @@ import pytest
 import vonk
 from conftest import ROOT
 from faults import X, noop, save_model, within
-from vonk.spark import model_udf, stats
+from vonk.spark import Model, model_udf, stats
 
 IRIS = ROOT / "examples" / "iris" / "iris.onnx"
 
@@ -76,6 +76,12 @@ def test_the_table_names_models_and_ends_with_the_total(spark, flowers, tmp_path
     assert len({len(line) for line in lines}) == 1
     assert stats()._repr_html_().count("<tr>") == 4
     assert "<td>a.onnx</td>" in stats()._repr_html_()
+
+
+def test_a_stage_counts_as_its_function(spark, flowers, tmp_path):
+    stage = Model(save_model(tmp_path / "stage.onnx", seed=57), inputCol="x", outputCol="y", onError="null")
+    within(spark, lambda: noop(stage.transform(flowers)))
+    assert (stats(stage).rows, stats(stage).bad_rows) == (4000, BAD)
 
 
 def test_models_of_one_name_are_told_apart(spark, tmp_path):

@@ -198,7 +198,8 @@ def stats(model: Any = None, *, reset: bool = False) -> SparkStats:
     Parameters
     ----------
     model
-        A function that :func:`model_udf` made, or a model's title: only its counts. By default, all.
+        A function that :func:`model_udf` made, a :class:`Model` stage, or a model's title: only its counts. By
+        default, all.
     reset
         Begins anew after this reading, for all models.
 
@@ -240,8 +241,8 @@ def _wanted(model: Any) -> Callable[[str, str], bool]:
         return lambda key, title: title == model
     if not hasattr(model, "meter"):
         raise vonk.InvalidError(
-            f"stats: {type(model).__name__} is not a model's function: pass what model_udf() gave, a model's title,"
-            " or nothing for all models"
+            f"stats: {type(model).__name__} is not a model's function: pass what model_udf() gave, a vonk.spark.Model,"
+            " a model's title, or nothing for all models"
         )
     meter: Meter | None = model.meter
     return lambda key, title: meter is not None and key == meter.key

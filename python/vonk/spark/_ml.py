@@ -27,6 +27,7 @@ from pyspark.sql.types import _parse_datatype_string as parse_type
 
 import vonk
 from vonk.spark import _compat, _session, _types
+from vonk.spark._metrics import Meter, make_meter
 from vonk.spark._params import StageParams
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, Options, make_binding, make_options
@@ -168,6 +169,15 @@ class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):
     def _ship(self, spark: SparkSession) -> Shipment:
         return self._given.ship(spark, make_options(self.getOptions()))
 
+    @property
+    def meter(self) -> Meter | None:
+        """Where the stage's counts go: ``vonk.spark.stats(stage)`` looks it up."""
+        session = _session.active()
+        return make_meter(session, self._ship(session).source, self._named_binding())
+
+    def _named_binding(self) -> Binding:
+        return replace(self._binding(), columns=tuple(self._input_names()))
+
     def _binding(self) -> Binding:
         return make_binding(
             self.getInputs(), self.getOutputs(), nulls=self.getNulls(), on_error=self.getOnError(),
@@ -177,7 +187,7 @@ class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):
     def _call(self, spark: SparkSession, schema: StructType) -> _Call:
         names = self._input_names()
         columns = [_Input.find(schema, name) for name in names]
-        shipment, binding = self._ship(spark), replace(self._binding(), columns=tuple(names))
+        shipment, binding = self._ship(spark), self._named_binding()
         declared = parse_type(self.getReturnType() or "") if self.getReturnType() else None
         if declared is not None and self._given.loader is not None:
             function = ModelUDF(spark, shipment, binding, declared, None)
