@@ -1,7 +1,7 @@
 # The commands of this project. CMake builds the C code; this file only strings commands together.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup deps demo demo-frameworks demo-spark train test bench bench-peers soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
+.PHONY: help setup deps demo demo-frameworks demo-spark train test bench bench-peers bench-spark soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
 
 VENV = .venv/bin
 FUZZ_SECONDS = 60
@@ -47,6 +47,10 @@ bench: ## the benchmarks: vonk, SQL and Python against the bare framework loop
 bench-peers: ## vonk against Daft, Polars, DuckDB's Python functions and Ray Data
 	@tools/setup.sh vonk mnist peers
 	@$(VENV)/python bench/bench_peers.py
+
+bench-spark: ## vonk in Spark against predict_batch_udf, pandas and Arrow functions, on a cluster that it starts
+	@EXTRAS=spark,tensorflow tools/setup.sh vonk mnist
+	@$(VENV)/python bench/spark.py
 
 soak: ## 10,000 queries with loads, errors and cancellations over eight connections: what is left behind
 	@tools/setup.sh vonk

@@ -15,8 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import threading
 import time
+import warnings
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -24,11 +28,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import spark_functions as peers
 import spark_session
+from program import ROOT
 from pyspark.sql import DataFrame, SparkSession
 from spark_variants import COLUMNAR, GROUPS, Group, Variant, expected
 
 VONK = "vonk model_udf"
 CHECKED, CORES = 500, 2
+TABLES = (*GROUPS, "cold")
 
 
 @dataclass
@@ -45,6 +51,9 @@ class Figures:
     @property
     def cpu_seconds(self) -> float:
         return statistics.median(self.cpu[1:] or self.cpu)
+
+
+Results = dict[str, tuple[Group, dict[str, Figures]]]
 
 
 def run(plan: DataFrame) -> None:
@@ -132,7 +141,12 @@ def transport(found: dict[str, Figures], name: str, rows: int) -> str:
     return f"{(found[name].cpu_seconds - found['scan only'].cpu_seconds) / rows * 1e6:.1f} us CPU/row"
 
 
-def show_targets(groups: dict[str, tuple[Group, dict[str, Figures]]]) -> None:
+#: The prototype that came before vonk: a pandas_udf that gave Keras' predict 500 rows at a time. Its code is not here;
+#: this was measured earlier on the same kind of machine, in a session with these variants, 60,000 rows.
+PROTOTYPE_SECONDS, PROTOTYPE_CPU = 6.28, 169
+
+
+def show_targets(groups: Results) -> None:
     """What the project set out for, beside what was found. Nothing passes or fails."""
     print("\n== targets\n")
     if "arrays" in groups:
@@ -140,6 +154,13 @@ def show_targets(groups: dict[str, tuple[Group, dict[str, Figures]]]) -> None:
         for peer, target in (("ONNX Runtime", "1.5"), ("Keras predict", "4")):
             if (name := f"predict_batch_udf + {peer}") in found:
                 print(f"against {name}, target >= {target} x: {faster(found, name)}")
+        rows, one = groups["arrays"][0].rows.rows, found[VONK]
+        times = rows * PROTOTYPE_SECONDS / 60_000 / one.seconds
+        print(
+            f"against the prototype before vonk, target >= 6 x: {times:.2f} x (its {PROTOTYPE_SECONDS} s for 60,000 rows"
+            f" and {PROTOTYPE_CPU} us CPU/row were measured earlier, on the same kind of machine;"
+            f" in processor time {PROTOTYPE_CPU / (one.cpu_seconds / rows * 1e6):.2f} x)"
+        )
     for name in ("arrays", "many"):
         if name in groups and (nothing := "no model, arrow_udf, columnarInput=false") in groups[name][1]:
             group, found = groups[name]
@@ -151,7 +172,7 @@ def show_targets(groups: dict[str, tuple[Group, dict[str, Figures]]]) -> None:
         print(f"784 columns against predict_batch_udf(struct), target >= 3 x: {told}")
 
 
-def save(path: Path, groups: dict[str, tuple[Group, dict[str, Figures]]]) -> None:
+def save(path: Path, groups: Results) -> None:
     told = {
         name: {"title": group.title, "rows": group.rows.rows, "variants": {n: asdict(f) for n, f in found.items()}}
         for name, (group, found) in groups.items()
@@ -162,13 +183,15 @@ def save(path: Path, groups: dict[str, tuple[Group, dict[str, Figures]]]) -> Non
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="vonk in Spark against its peers", allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="two rounds of a sixth of the rows, no Keras")
-    parser.add_argument("--only", default=",".join(GROUPS), help=f"tables, of {', '.join(GROUPS)}")
+    parser.add_argument("--only", default=",".join(TABLES), help=f"tables, of {', '.join(TABLES)}")
     parser.add_argument("--variants", default="", help="only those whose name has one of these words")
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--json", type=Path, help="write all runs there")
-    parser.add_argument("--master", default="local-cluster[2,1,1024]")
+    parser.add_argument("--master", help="a cluster that is up, instead of one of its own")
     args = parser.parse_args()
+    if unknown := set(args.only.split(",")) - set(TABLES):
+        parser.error(f"--only: {', '.join(sorted(unknown))}: choose from {', '.join(TABLES)}")
     if args.quick:
         args.rows, args.rounds = args.rows // 6, 2
     return args
@@ -183,22 +206,48 @@ def select(group: Group, words: list[str]) -> Group:
     )
 
 
-def main() -> None:
-    args = arguments()
-    session = spark_session.start(args.master)
-    spark_session.wait_for_executors(session, 2)
-    done: dict[str, tuple[Group, dict[str, Figures]]] = {}
+def measure_all(master: str, args: argparse.Namespace) -> Results:
+    session = spark_session.start(master)
+    spark_session.wait_for_executors(session, CORES)
+    done: Results = {}
     for name in args.only.split(","):
+        if name == "cold":
+            continue
         group = select(GROUPS[name](args.rows), args.variants.split(",") if args.variants else [])
         found = measure(session, group, args.rounds)
         if name in ("arrays", "many"):
             found["no Spark: ONNX Runtime, two threads"] = raw_loop(group, args.rounds)
         show(group, found)
         done[name] = group, found
+    session.stop()
+    return done
+
+
+def show_cold(master: str, kinds: list[str]) -> None:
+    """Each in a process of its own, on the cluster that is up."""
+    print("\n== cold start: seconds from a new Python process on, 10,000 rows of array<float>[784]\n")
+    for kind in kinds:
+        command = [sys.executable, "-W", "ignore", str(ROOT / "bench" / "spark_cold.py"), master, kind]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        laps: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in laps.items())
+        first = sum(seconds for name, seconds in laps.items() if name != "second job")
+        print(f"{kind:12} {first:5.1f} s to the first result: {told}", flush=True)
+
+
+def main() -> None:
+    args = arguments()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # Spark's, of pandas and type hints
+    with ExitStack() as stack:
+        stack.enter_context(spark_session.quiet())
+        master = args.master or stack.enter_context(spark_session.cluster())
+        done = measure_all(master, args)
+        if "cold" in args.only.split(","):
+            show_cold(master, ["vonk", "onnxruntime"] if args.quick else ["vonk", "onnxruntime", "keras"])
     show_targets(done)
     if args.json:
         save(args.json, done)
-    session.stop()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Rows and models of bench/spark.py, made once in build/bench-spark.
 
-The digits are MNIST's, as set-up brings them; all else is random with a fixed seed. Row groups hold 1,250 rows, so that
-two executors find work in one file.
+The digits are MNIST's, as set-up brings them; all else is random with a fixed seed. Row groups hold 1,250 rows, those
+of 784 columns half the file, so that two executors find work in one file.
 
     python bench/spark_data.py    (makes the Keras model; a process of its own, for Keras is slow to import and large)
 """
@@ -42,6 +42,7 @@ class Rows:
     rows: int
     make: Callable[[int], tuple[pa.Table, Frame]]
     copies: int = 1
+    group: int = GROUP
 
     def path(self) -> Path:
         """The file, written now if it is missing."""
@@ -52,7 +53,7 @@ class Rows:
             partial = path.with_suffix(".partial")
             with pq.ParquetWriter(partial, table.schema) as writer:
                 for _ in range(self.copies):
-                    writer.write_table(table, row_group_size=GROUP)
+                    writer.write_table(table, row_group_size=self.group)
             partial.rename(path)
         return path
 

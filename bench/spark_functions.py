@@ -95,18 +95,20 @@ def map_ort(model: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
 # --- functions of pandas series ---
 
 
-def pandas_nothing(column: Any) -> Any:
-    import pandas as pd  # noqa: PLC0415
+def as_series(values: NDArray[Any]) -> Any:
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
 
-    return pd.Series(list(np.zeros((len(column), OUTPUTS), np.float32)))
+    return pd.Series(list(values))
+
+
+def pandas_nothing(column: Any) -> Any:
+    return as_series(np.zeros((len(column), OUTPUTS), np.float32))
 
 
 def pandas_ort(model: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
     def predict(batches: Iterator[Any]) -> Iterator[Any]:
-        import pandas as pd  # noqa: PLC0415
-
         for column in batches:
-            yield pd.Series(list(run(model, np.stack(column.to_numpy()))))
+            yield as_series(run(model, np.stack(column.to_numpy())))
 
     return predict
 

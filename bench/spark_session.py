@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from program import ROOT
 from pyspark.sql import SparkSession
 
+FOLDER = ROOT / "build" / "bench-spark"
 TICK = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """The URL of a standalone cluster, two workers of one core each; it ends with the block."""
+    command, folder = [str(ROOT / "tools" / "cluster")], ["--folder", str(FOLDER / "cluster")]
+    try:
+        up = [*command, "up", *folder, "--workers", "2", "--cores", "1", "--memory", "2g"]
+        done = subprocess.run(up, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: {' '.join(up)} ended with status {done.returncode}")
+        yield next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("master:"))
+    finally:
+        subprocess.run([*command, "down", *folder], stdout=subprocess.DEVNULL, check=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What Spark and its JVM write to the standard error goes into a log; of an error, Python's part is shown."""
+    terminal = os.dup(2)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "driver.log").open("wb") as log:
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def start(master: str, **settings: str) -> SparkSession:
@@ -30,7 +62,7 @@ def start(master: str, **settings: str) -> SparkSession:
         "spark.sql.files.openCostInBytes": "1024",  # 4 MB by default, by which a file of 2 MB is one partition
         "spark.executorEnv.PYTHONPATH": modules,
         "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
-        "spark.sql.warehouse.dir": str(ROOT / "build" / "bench-spark" / "warehouse"),
+        "spark.sql.warehouse.dir": str(FOLDER / "warehouse"),
     }
     for name, value in (fixed | settings).items():
         builder = builder.config(name, value)

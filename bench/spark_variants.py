@@ -154,7 +154,8 @@ def columns(rows: int) -> Group:
                 with_y(arrow(peers.arrow_ort(str(model)), LISTS), F.array(*names)), ROWWISE),
         *vonk_variants(model, *names),
     )  # fmt: skip
-    source = data.Rows("columns", max(1, rows // 6), data.make_columns)
+    few = max(1, rows // 6)
+    source = data.Rows("columns", few, data.make_columns, group=(few + 1) // 2)
     return Group("columns", "784 float columns, the same network", source, model, variants)
 
 
