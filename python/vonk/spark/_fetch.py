@@ -2,15 +2,16 @@
 
 How it works: on a classic session Hadoop's own file systems copy the file or folder. A client of Spark Connect has no
 JVM: there the server reads it as rows (``binaryFile``), cut so that a message holds one. With a file come those beside
-it that belong to the model: the weights of an ONNX model, the checkpoint of a .meta file.
+it that belong to the model: the weights of an ONNX model, the checkpoint of a .meta file. Addresses are Hadoop's, in
+which % is a character like others.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from pyspark.errors import PySparkException
@@ -45,7 +46,8 @@ def path_of(uri: str) -> Path:
     parts = urlparse(uri)
     if parts.netloc not in ("", "localhost"):
         raise vonk.InvalidError(f"model '{uri}': names the host '{parts.netloc}': write {parts.scheme}:///PATH")
-    return Path(url2pathname(parts.path))
+    plain = Path(_path(uri))
+    return plain if plain.exists() else Path(url2pathname(parts.path))
 
 
 def fetch(spark: SparkSession, uri: str, folder: Path) -> Path:
@@ -57,7 +59,7 @@ def fetch(spark: SparkSession, uri: str, folder: Path) -> Path:
         Spark cannot read it; its own reason.
     """
     uri = uri.rstrip("/")
-    name = unquote(PurePosixPath(urlparse(uri).path).name) or "model"
+    name = _path(uri).rpartition("/")[2] or "model"
     target = folder / name
     try:
         reader = _Rows(spark) if _session.is_connect(spark) else _Hadoop(spark, uri)
@@ -85,7 +87,7 @@ def _fetch_others(reader: _Hadoop | _Rows, uri: str, target: Path) -> None:
         reader.copy(f"{base}/{location}", target.parent / location)
     if target.suffix == ".meta":
         for other in reader.like(f"{base}/{glob_escape(target.stem)}.*"):
-            name = unquote(other.rpartition("/")[2])
+            name = other.rpartition("/")[2]
             if name.startswith((f"{target.stem}.index", f"{target.stem}.data-")):
                 reader.copy(other, target.parent / name)
 
@@ -123,11 +125,11 @@ class _Rows:
 
     def copy(self, uri: str, target: Path) -> None:
         files = self._spark.read.format("binaryFile").option("recursiveFileLookup", True).load(_escaped(uri))
-        top = None
         places = [row.path for row in files.select("path").collect()]
+        if not places:
+            raise vonk.FileError(f"model '{uri}': is empty", "VONK_IO")
         for place in places:
-            top = top or _top(place, uri)
-            inner = unquote(urlparse(place).path)[len(top) :].strip("/")
+            inner = _path(place).removeprefix(_path(uri)).strip("/")
             self._write(files.where(sql.col("path") == place), target / inner if inner else target)
 
     def _write(self, one: Any, target: Path) -> None:
@@ -151,8 +153,6 @@ def _escaped(uri: str) -> str:
     return re.sub(r"([*?\[\]{}\\])", r"\\\1", uri)
 
 
-def _top(place: str, uri: str) -> str:
-    """The part of a path that the user named."""
-    named = unquote(urlparse(uri).path).rstrip("/")
-    found = unquote(urlparse(place).path)
-    return named if found.startswith(named) else found
+def _path(uri: str) -> str:
+    """Without scheme and host."""
+    return re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?", "", uri)
