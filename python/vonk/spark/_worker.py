@@ -11,7 +11,7 @@ import pickle
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ from vonk.spark._types import agree, result_type
 
 #: Payloads above this are compressed: names of many columns shrink to a tenth.
 _LARGE = 1000
+#: Functions over one model whose bindings a worker keeps.
+_KEPT = 64
 
 
 def make_function(source: Source, binding: Binding, declared: str | None, meter: Meter | None) -> Callable[..., Any]:
@@ -83,24 +85,26 @@ def start(payload: bytes) -> Scorer:
     """What :func:`make_function` put together."""
     plain = zlib.decompress(payload) if payload[:1] == b"x" else payload
     source, binding, declared, meter = pickle.loads(plain)
-    return Scorer(Source(**source), Binding(**binding), declared, None if meter is None else Meter(**meter))
+    return Scorer(Source(**source), Binding(**binding), declared, None if meter is None else Meter(**meter), payload)
 
 
 class Scorer:
     """A model's function in one task: its arguments are Arrow arrays of one length, its result is one more."""
 
-    def __init__(self, source: Source, binding: Binding, declared: str | None, meter: Meter | None) -> None:
+    def __init__(
+        self, source: Source, binding: Binding, declared: str | None, meter: Meter | None, key: Hashable = None
+    ) -> None:
         self._source = source
         self._binding = binding
         self._declared = declared
         self._meter = meter
-        self._bound: _Bound | None = None
+        self._key = key  # of what is bound: equal in all tasks of a function
 
     def __call__(self, *columns: Any, **named: Any) -> Any:
         begin = time.perf_counter_ns()
         given = [*columns, *named.values()]
         with self._lease() as entry:
-            bound = self._bind(entry.model, given, tuple(named))
+            bound = self._bind(entry, given, tuple(named))
             before = bound.predictor.stats
             found = self._predict(bound, given)
             if self._meter is not None:
@@ -113,21 +117,27 @@ class Scorer:
         except vonk.Error as error:
             raise explain(error, self._source, opening=True) from None
 
-    def _bind(self, model: vonk.Model, given: Sequence[Any], named: Sequence[str]) -> _Bound:
-        kinds = [column.type for column in given]
-        if self._bound is None or self._bound.model is not model or self._bound.kinds != kinds:
+    def _bind(self, entry: Entry, given: Sequence[Any], named: tuple[str, ...]) -> _Bound:
+        """The model bound to arguments of these types. It is kept with the model, so that it goes with it."""
+        kinds = tuple(column.type for column in given)
+        key = self._key, kinds, named
+        bound: _Bound | None = entry.kept.get(key)
+        if bound is None:
             binding = self._binding
             if named and not binding.columns:
                 numbered = (f"argument {i + 1}" for i in range(len(given) - len(named)))
                 binding = replace(binding, columns=(*numbered, *named))
             try:
-                self._bound = _Bound(model, kinds, binding)
+                bound = _Bound(entry.model, list(kinds), binding)
             except vonk.Error as error:
                 raise explain(error, self._source) from None
             if self._declared is not None:
-                derived = from_arrow_type(result_type(self._bound.predictor, binding))
+                derived = from_arrow_type(result_type(bound.predictor, binding))
                 agree(derived, _parse_datatype_json_string(self._declared), self._source.title)
-        return self._bound
+            if len(entry.kept) >= _KEPT:
+                entry.kept.pop(next(iter(entry.kept)))
+            entry.kept[key] = bound
+        return bound
 
     def _predict(self, bound: _Bound, given: Sequence[Any]) -> Any:
         found, first = [], 0
@@ -147,6 +157,5 @@ class _Bound:
 
     def __init__(self, model: vonk.Model, kinds: list[Any], binding: Binding) -> None:
         self.model = model
-        self.kinds = kinds
         self.arrangement = Arrangement(kinds, binding)
         self.predictor = model.bind(self.arrangement.schema, **binding.options())
