@@ -157,8 +157,9 @@ def show_targets(groups: Results) -> None:
         rows, one = groups["arrays"][0].rows.rows, found[VONK]
         times = rows * PROTOTYPE_SECONDS / 60_000 / one.seconds
         print(
-            f"against the prototype before vonk, target >= 6 x: {times:.2f} x (its {PROTOTYPE_SECONDS} s for 60,000 rows"
-            f" and {PROTOTYPE_CPU} us CPU/row were measured earlier, on the same kind of machine;"
+            f"against the prototype before vonk, target >= 6 x: {times:.2f} x"
+            f" (its {PROTOTYPE_SECONDS} s for 60,000 rows and {PROTOTYPE_CPU} us CPU/row were measured earlier,"
+            " on the same kind of machine;"
             f" in processor time {PROTOTYPE_CPU / (one.cpu_seconds / rows * 1e6):.2f} x)"
         )
     for name in ("arrays", "many"):
