@@ -223,6 +223,8 @@ class Model:
         squeeze: bool = False,
         batch: int | None = None,
         half_as_float: bool = False,
+        variable_lists: bool = False,
+        signed_integers: bool = False,
     ) -> Any:
         """Predicts for rows, in their order.
 
@@ -255,6 +257,12 @@ class Model:
             Rows in one run of the model, instead of what :func:`vonk.open` was told.
         half_as_float
             Gives float16 outputs as float32.
+        variable_lists
+            Outputs become lists with offsets, whose elements are called "element", instead of fixed-size lists: for
+            libraries and files that have no others.
+        signed_integers
+            For those without unsigned types: unsigned outputs become the next wider signed type (uint64 int64), and
+            unsigned inputs also take signed integers. A value out of range makes its row a bad one.
 
         Returns
         -------
@@ -286,7 +294,7 @@ class Model:
         source, restore = open_source(data, self.inputs)
         options = self._options(
             inputs=inputs, outputs=outputs, nulls=nulls, on_error=on_error, squeeze=squeeze, batch=batch, as_=as_,
-            half_as_float=half_as_float,
+            half_as_float=half_as_float, variable_lists=variable_lists, signed_integers=signed_integers,
         )  # fmt: skip
         key = (source.fingerprint(), options, threading.get_ident() == _MAIN_THREAD)
         predictor = self._bound(key, source, options)
@@ -309,6 +317,8 @@ class Model:
         squeeze: bool = False,
         batch: int | None = None,
         half_as_float: bool = False,
+        variable_lists: bool = False,
+        signed_integers: bool = False,
     ) -> PredictionStream:
         """Predicts for a source larger than memory, a batch at a time, as the result is read.
 
@@ -321,7 +331,7 @@ class Model:
         progress
             True: rows and rows/s on standard error. A function: called with the rows so far and whether that was
             all, at most ten times a second and once at the end.
-        inputs, outputs, nulls, on_error, as_, squeeze, batch, half_as_float
+        inputs, outputs, nulls, on_error, as_, squeeze, batch, half_as_float, variable_lists, signed_integers
             As for :meth:`predict`.
 
         Returns
@@ -348,7 +358,7 @@ class Model:
         source = open_stream(reader, self.inputs)
         options = self._options(
             inputs=inputs, outputs=outputs, nulls=nulls, on_error=on_error, squeeze=squeeze, batch=batch, as_=as_,
-            half_as_float=half_as_float,
+            half_as_float=half_as_float, variable_lists=variable_lists, signed_integers=signed_integers,
         )  # fmt: skip
         predictor = self._core.bind(source, *options)
         tell = Progress(_rows_of(reader)) if progress is True else progress or None
@@ -377,13 +387,8 @@ class Model:
         columns
             Their names and types: anything with ``__arrow_c_schema__``, such as a pyarrow Schema, Table or
             RecordBatch; one type alone (``pyarrow.list_(pyarrow.float32())``) is one column.
-        inputs, outputs, nulls, on_error, as_, squeeze, batch, half_as_float
+        inputs, outputs, nulls, on_error, as_, squeeze, batch, half_as_float, variable_lists, signed_integers
             As for :meth:`predict`.
-        variable_lists
-            Outputs become lists with offsets, whose elements are called "element", instead of fixed-size lists.
-        signed_integers
-            For engines without unsigned types: unsigned outputs become the next wider signed type (uint64 int64), and
-            unsigned inputs also take signed integers. A value out of range makes its row a bad one.
         sql_casts
             Integers of any width, and decimals, become floats, as SQL's own casts do it.
 

@@ -1,8 +1,10 @@
 """Models bound to columns: batches in Arrow memory in, batches out."""
 
+import os
 import threading
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pytest
 import vonk
@@ -133,3 +135,41 @@ def test_a_predictor_outlives_its_model_and_ends_when_cancelled():
     predictor.cancel()
     with pytest.raises(vonk.CancelledError):
         predictor.predict(batch())
+
+
+def test_signed_integers_and_variable_lists_are_options_of_predict_too(tmp_path):
+    path = tmp_path / "bytes.onnx"
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, ["n", 2]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "bytes", value[:1], value[1:])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(made.SerializeToString())
+    model = vonk.open(path)
+    rows = pa.table({"x": pa.array([[1, 255], [256, 0], [-1, 2]], pa.list_(pa.int64()))})
+    with pytest.raises(vonk.InvalidError, match="conversion could change values"):
+        model.predict(rows)
+    options = {"signed_integers": True, "variable_lists": True, "on_error": "null"}
+    found = model.predict(rows, **options)
+    assert found.schema.field("y").type == pa.list_(pa.field("element", pa.int16()))
+    assert found["y"].to_pylist() == [[1, 255], None, None]
+    assert pa.table(model.predict_stream(rows, **options)).equals(found)
+    with pytest.raises(vonk.InvalidError, match="element 0 is 256, out of uint8's range from 0 to 255") as caught:
+        model.predict(rows, signed_integers=True)
+    assert caught.value.row == 1
+
+
+def test_a_forked_child_is_told_that_it_cannot_predict(model):
+    predictor = model.bind(COLUMNS, inputs={"measurements": "x"})
+    predictor.predict(batch())
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            predictor.predict(batch())
+        except vonk.ForkedError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    said = os.read(reader, 1000).decode()
+    os.close(reader)
+    assert said.startswith("fork: this process was forked after the model had been opened"), said
