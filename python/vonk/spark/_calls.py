@@ -175,7 +175,7 @@ def _some(names: Sequence[str]) -> str:
 def name_of(column: str | Column, place: int) -> str:
     """What the column is called: a name, an alias, or the text of an expression."""
     if isinstance(column, str):
-        return column
+        return column.replace("`", "")
     found = re.fullmatch(r"Column<'(.*)'>", repr(column), re.DOTALL)
     text = found[1] if found else ""
     alias = re.fullmatch(r".* AS ([^\s()]+)", text, re.DOTALL)
@@ -184,10 +184,6 @@ def name_of(column: str | Column, place: int) -> str:
 
 
 # --- types, where they are known ---
-
-
-def unquoted(columns: Sequence[str | Column]) -> list[str]:
-    return [name_of(column, i).replace("`", "") for i, column in enumerate(columns)]
 
 
 def types_of(rows: DataFrame | StructType, columns: Sequence[str | Column]) -> list[DataType]:
@@ -203,7 +199,7 @@ def types_of(rows: DataFrame | StructType, columns: Sequence[str | Column]) -> l
     found = []
     for i, column in enumerate(columns):
         name = name_of(column, i)
-        kind = _type_at(rows, name)
+        kind = _type_at(rows, column if isinstance(column, str) else name)
         if kind is None:
             raise vonk.InvalidError(
                 f"column '{name}': is not in the schema ({_some(rows.names)}): give the DataFrame if it is an"

@@ -214,8 +214,12 @@ def _vector_elements(column: Any) -> int:
 # --- predictions ---
 
 
-def one_column(predictions: Any, binding: Binding) -> Any:
-    """One output as it is; several as a struct, NULL where the row has no prediction; the reports beside them."""
+def one_column(predictions: Any, binding: Binding, path: str = "", title: str = "") -> Any:
+    """One output as it is; several as a struct, NULL where the row has no prediction; the reports beside them.
+
+    Reports that begin with the path of this worker's copy of the model name its title instead: they are data, and the
+    same wherever a row was predicted.
+    """
     columns, fields = list(predictions.columns), list(predictions.schema)
     reasons = columns.pop() if binding.on_error == "report" else None
     value = columns[0]
@@ -224,6 +228,8 @@ def one_column(predictions: Any, binding: Binding) -> Any:
         value = pyarrow.StructArray.from_arrays(columns, fields=fields[: len(columns)], mask=mask)
     if reasons is None:
         return value
+    if path and reasons.null_count < len(reasons):
+        reasons = pyarrow.compute.replace_substring(reasons, path, title)
     return pyarrow.StructArray.from_arrays(
         [value, reasons], fields=[pyarrow.field("value", value.type), pyarrow.field("error", reasons.type)]
     )

@@ -151,6 +151,7 @@ class ModelUDF:
         self._shipment = shipment
         self._binding = binding
         self._inputs = inputs
+        self._functions: dict[Binding, Callable[..., Column]] = {}
         self.meter: Meter | None = make_meter(spark, shipment.source, binding)
 
     def __call__(self, *columns: str | Column, **named: str | Column) -> Column:
@@ -183,12 +184,8 @@ class ModelUDF:
             names = rows.columns if isinstance(rows, DataFrame) else rows.names
             columns = tuple(f"`{name}`" if "." in name else name for name in names)
         call = _calls.read(columns, named, self._binding)
-        schema = StructType(
-            [
-                StructField(name, kind)
-                for name, kind in zip(_calls.unquoted(call.columns), _calls.types_of(rows, call.columns), strict=True)
-            ]
-        )
+        kinds = _calls.types_of(rows, call.columns)
+        schema = StructType([StructField(_calls.name_of(call.columns[i], i), kind) for i, kind in enumerate(kinds)])
         return _types.check(self._shipment, schema, call.binding)
 
     def summary(self) -> str:
@@ -203,7 +200,12 @@ class ModelUDF:
         return f"<ModelUDF {self.summary()}>"
 
     def _function(self, binding: Binding) -> Callable[..., Column]:
-        return _compat.column_function(self._scorer(binding), self.returnType)
+        """One for all calls that are alike, so that Spark sees that they are and evaluates them once."""
+        if binding in self._functions:
+            self._shipment.send(self._spark)
+        else:
+            self._functions[binding] = _compat.column_function(self._scorer(binding), self.returnType)
+        return self._functions[binding]
 
     def _scorer(self, binding: Binding) -> Callable[..., Any]:
         """The function of Arrow arrays that runs on the workers."""

@@ -144,7 +144,7 @@ class Scorer:
         try:
             for rows in bound.arrangement.rows(given):
                 predictions = pyarrow.record_batch(bound.predictor.predict(rows))
-                found.append(one_column(predictions, self._binding))
+                found.append(one_column(predictions, self._binding, bound.path, self._source.title))
                 first += len(rows)
         except vonk.Error as error:
             row = None if error.row is None else first + error.row
@@ -157,5 +157,6 @@ class _Bound:
 
     def __init__(self, model: vonk.Model, kinds: list[Any], binding: Binding) -> None:
         self.model = model
+        self.path = str(model.path)
         self.arrangement = Arrangement(kinds, binding)
         self.predictor = model.bind(self.arrangement.schema, **binding.options())
