@@ -116,6 +116,9 @@ static const format_form forms[] = {
     {"+w:", 1, {{BITS, 0}}},
     {"+w:-1", 1, {{BITS, 0}}},
     {"d:10,2", 0, {{BITS, 0}, {VALUES, 16}}},
+    {"d:38,-7,128", 0, {{BITS, 0}, {VALUES, 16}}},
+    {"d:38,2147483647", 0, {{BITS, 0}, {VALUES, 16}}},
+    {"d:76,2,256", 0, {{BITS, 0}, {VALUES, 32}}},
     {"tsu:UTC", 0, {{BITS, 0}, {VALUES, 8}}},
     {"+m", 1, {{BITS, 0}, {OFFSETS, 4}}},
     {"vu", 0, {{BITS, 0}, {VALUES, 16}}},
@@ -346,6 +349,15 @@ static void read_row(const vonk_column *column, int64_t i) {
   switch (column->type->kind) {
     case VONK_TYPE_VALUE:
       read_value(column, i);
+      break;
+    case VONK_TYPE_DECIMAL:
+      for (vonk_dtype to = VONK_F16; to <= VONK_F64; to++) {
+        double value = 0;
+        vonk_decimal_convert(
+            (const uint8_t *)column->values + (size_t)(column->offset + i) * 16,
+            column->type->scale, to, &value, 1);
+        sink += value;
+      }
       break;
     case VONK_TYPE_TEXT:
       vonk_column_text_at(column, i, &bytes, &count);

@@ -247,6 +247,11 @@ static void fuzz_bind(source *in) {
   options.as = (bits & 4) != 0 ? ((bits & 8) != 0 ? "argmax" : take_text(in, as)) : NULL;
   options.squeeze = (bits & 16) != 0;
   options.half_as_float = (bits & 32) != 0;
+  const uint8_t more = take(in);
+  options.variable_lists = (more & 1) != 0;
+  options.signed_integers = (more & 2) != 0;
+  options.sql_casts = (more & 4) != 0;
+  options.advice = more % 3;
   options.nulls = take(in) % 3;
   options.row_errors = take(in) % 4;
   options.batch_rows = sizes[take(in) % 6];

@@ -18,7 +18,7 @@ typedef struct scenario {
 /* --- batches ------------------------------------------------------------------------ */
 
 static float numbers[ROWS * 4];
-static int64_t ids[ROWS];
+static int64_t ids[ROWS], decimals[2 * ROWS];
 static int32_t even_offsets[ROWS + 1], ragged_offsets[ROWS + 1];
 static const uint8_t validity[] = {0xF7, 0xFF, 0xDF, 0xFF, 0x7F}; /* three NULLs */
 static const char words[ROWS * 4 + 1];
@@ -38,6 +38,15 @@ static void make_ragged(fixture_batch *b) {
 static void make_text(fixture_batch *b) {
   fixture_start(b, ROWS);
   fixture_add(b, "x", "u", validity, words, ragged_offsets);
+}
+static void make_bytes(fixture_batch *b) {
+  fixture_start(b, ROWS);
+  fixture_add(b, "x", "z", validity, words, ragged_offsets);
+}
+static void make_signed(fixture_batch *b) {
+  fixture_start(b, ROWS);
+  fixture_add(b, "id", "l", NULL, ids, NULL);
+  fixture_add(b, "price", "d:10,2", validity, decimals, NULL);
 }
 static void make_scalars(fixture_batch *b) {
   fixture_start(b, ROWS);
@@ -117,6 +126,24 @@ static const scenario scenarios[] = {
      MOCK("echo"),
      make_text,
      {OPTIONS, .row_errors = VONK_ROWS_REPORT},
+     false},
+    {"lists with offsets",
+     "input x f32 -1 2 2\noutput y = copy x\n",
+     MOCK("echo"),
+     make_fixed,
+     {OPTIONS, .row_errors = VONK_ROWS_REPORT, .variable_lists = 1},
+     false},
+    {"bytes, few of which are a row",
+     "input x u8 -1 4\noutput y = copy x\n",
+     MOCK("echo"),
+     make_bytes,
+     {OPTIONS, .row_errors = VONK_ROWS_REPORT, .signed_integers = 1},
+     false},
+    {"signed integers, some of which fit, and decimals",
+     "input id u8 -1\ninput price f32 -1\noutput y = copy id\noutput z = copy price\n",
+     MOCK("echo"),
+     make_signed,
+     {OPTIONS, .row_errors = VONK_ROWS_REPORT, .signed_integers = 1, .sql_casts = 1},
      false},
     {"packed columns",
      "input x f32 -1 3\noutput y = sum x\noutput z = copy x\n",
@@ -318,6 +345,7 @@ static int fill(void **state) {
   }
   for (int i = 0; i < ROWS; i++) {
     ids[i] = i;
+    decimals[2 * i] = 100 * i + 25;
     even_offsets[i + 1] = even_offsets[i] + 4;
     ragged_offsets[i + 1] = ragged_offsets[i] + i % 5;
   }
