@@ -1,6 +1,7 @@
 """What a worker keeps: models are opened once, within a bound; and what functions that load models are promised."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -9,10 +10,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy
+import onnxruntime
 import pyarrow
 import pytest
 import vonk
 from conftest import ROOT
+from onnx import TensorProto, helper, numpy_helper
 from pyspark.sql.functions import arrow_udf
 from test_shipping import X, save, scaled, times
 from vonk.spark import _cache, _loader, _memory, model_udf
@@ -371,3 +374,57 @@ def test_a_package_of_machine_code_wants_the_users_word(spark):
     found = numpy.array([row[0] for row in rows.select(predict("x")).collect()], "f4")
     numpy.testing.assert_allclose(found, expected, atol=1e-6)
     assert pyarrow.types.is_list(pyarrow.array(found.tolist()).type)
+
+
+# --- memory that workers share ---
+
+CHILD = """
+import re, sys
+import numpy, vonk
+
+model = vonk.open(sys.argv[1], shared_weights=sys.argv[2] == "1")
+model.predict(numpy.ones((4, 1024), "f4"))
+mapped = shared = 0
+for block in re.split(r"\\n(?=[0-9a-f]+-[0-9a-f]+ )", open("/proc/self/smaps").read()):
+    if sys.argv[1] in block.partition("\\n")[0]:
+        mapped += int(re.search(r"Rss: +(\\d+)", block)[1])
+        shared += int(re.search(r"Pss: +(\\d+)", block)[1])
+private = int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1])
+print(mapped, shared, private, flush=True)
+sys.stdin.read()
+"""
+
+
+def two_children(path, is_shared):
+    """Of two processes with one model: kB of the file that are mapped, its part of them, kB of its own."""
+    command = [sys.executable, "-c", CHILD, os.fspath(path), str(int(is_shared))]
+    pipe = subprocess.PIPE
+    children = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+    try:
+        return [[int(text) for text in child.stdout.readline().split()] for child in children]
+    finally:
+        for child in children:
+            child.communicate()
+
+
+def test_workers_share_the_weights_of_an_ort_bundle_if_asked(tmp_path):
+    size = 32 << 10  # kB
+    weights = numpy.random.default_rng(1).standard_normal((1024, size // 4)).astype("f4")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1024])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", size // 4])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(tmp_path / "m.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    vonk.pack(tmp_path / "m.ort", tmp_path / "m.vonk")
+    plain, shared = two_children(tmp_path / "m.vonk", False), two_children(tmp_path / "m.vonk", True)
+    for mapped, part, private in shared:
+        assert mapped >= size and part <= 0.6 * mapped, shared  # both map the same pages
+        assert private <= plain[0][2] - 0.9 * size, (plain, shared)  # and have no copy of them
