@@ -49,7 +49,8 @@ def external(tmp_path):
 def test_external_data_comes_along_and_equal_models_give_equal_bytes(external, tmp_path):
     expected = onnxruntime.InferenceSession(str(external)).run(None, {"x": X})[0]
     for name in ("a.vonk", "b.vonk"):
-        assert wrap(external, tmp_path / name, {"threads_per_run": 2}) == {"threads_per_run": 2}
+        options = {"threads_per_run": 2, "batch": 8, "graph_optimization": "basic"}
+        assert wrap(external, tmp_path / name, options) == options
     assert (tmp_path / "a.vonk").read_bytes() == (tmp_path / "b.vonk").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.vonk") as bundle:
         assert bundle.namelist() == ["manifest.json", "model/net.onnx", "model/weights/w.bin"]

@@ -18,7 +18,10 @@ import vonk
 from vonk.packing import _bundle, _manifest, onnx, tensorflow
 
 #: Options of whoever opens a bundle; the others say what the model is, and stand in its manifest.
-_OF_OPENING = ("device", "plugin", "threads_per_run", "allow_native_code", "graph_optimization", "shared_weights")
+_OF_OPENING = (
+    "device", "plugin", "threads_per_run", "threads", "batch", "allow_native_code", "graph_optimization",
+    "shared_weights",
+)  # fmt: skip
 
 
 def wrap(source: str | os.PathLike[str], target: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,12 @@ class Opening:
 def locate(source: Source) -> str:
     """Where the model's file is on this node."""
     assert source.file is not None
-    return source.file if Path(source.file).is_absolute() else SparkFiles.get(source.file)
+    if Path(source.file).is_absolute():
+        return source.file
+    found = SparkFiles.get(source.file)
+    # Once a classic session has artifacts, its workers look into a folder inside the one with the context's files.
+    above = Path(SparkFiles.getRootDirectory()).parent / source.file
+    return os.fspath(above) if not Path(found).exists() and above.exists() else found
 
 
 def weight_bytes(model: vonk.Model) -> int:
