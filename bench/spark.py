@@ -13,6 +13,7 @@ predictions are compared with ONNX Runtime's own after the last round.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import statistics
 import subprocess
@@ -238,6 +239,8 @@ def show_cold(master: str, kinds: list[str]) -> None:
 
 def main() -> None:
     args = arguments()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # tables appear as they are done, in files too
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # Spark's, of pandas and type hints
     with ExitStack() as stack:
