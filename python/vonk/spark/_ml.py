@@ -17,16 +17,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark import ml
-from pyspark.ml.functions import vector_to_array
+from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.util import MLReadable, MLWritable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
-from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, NumericType, StructField, StructType
 from pyspark.sql.types import _parse_datatype_string as parse_type
 
 import vonk
 from vonk.spark import _compat, _session, _types
+from vonk.spark._advice import advise
 from vonk.spark._metrics import Meter, make_meter
 from vonk.spark._params import StageParams
 from vonk.spark._shipment import Shipment, ship
@@ -101,7 +102,8 @@ class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):
         Rows in one run of the model; 0 chooses.
     nulls, onError, outputAs, squeeze, outputs, inputs, returnType
         ``nulls``, ``on_error``, ``as_``, ``squeeze``, ``outputs``, ``inputs`` and ``return_type`` of
-        :func:`vonk.spark.model_udf`; the type as DDL.
+        :func:`vonk.spark.model_udf`; the type as DDL. ``outputAs="vector"`` besides makes ML Vectors of arrays of
+        numbers, as Spark ML's own stages want them.
     model_loader
         Called on the workers only, with `model`: gives a path there, or a live model.
     pack
@@ -112,7 +114,7 @@ class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):
     Examples
     --------
     >>> from pyspark.ml import Pipeline  # doctest: +SKIP
-    >>> digits = Model("mnist.onnx", inputCol="image", outputCol="logits")  # doctest: +SKIP
+    >>> digits = Model("mnist.onnx", inputCol="image", outputCol="features", outputAs="vector")  # doctest: +SKIP
     >>> Pipeline(stages=[digits, classifier]).fit(images)  # doctest: +SKIP
     """
 
@@ -164,6 +166,7 @@ class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):
         return of_shipment(session, self._ship(session), self._binding())
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
+        advise(dataset.sparkSession, dataset, stacklevel=4)
         return self._call(dataset.sparkSession, dataset.schema).apply(dataset)
 
     def _ship(self, spark: SparkSession) -> Shipment:
@@ -181,8 +184,12 @@ class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):
     def _binding(self) -> Binding:
         return make_binding(
             self.getInputs(), self.getOutputs(), nulls=self.getNulls(), on_error=self.getOnError(),
-            as_=self.getOutputAs(), squeeze=self.getSqueeze(), batch=max(0, self.getBatchSize()) or None,
+            as_=None if self._gives_vectors() else self.getOutputAs(), squeeze=self.getSqueeze(),
+            batch=max(0, self.getBatchSize()) or None,
         )  # fmt: skip
+
+    def _gives_vectors(self) -> bool:
+        return self.getOutputAs() == "vector"
 
     def _call(self, spark: SparkSession, schema: StructType) -> _Call:
         names = self._input_names()
@@ -235,6 +242,8 @@ class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):
                     f" ({listed}): name one for each, or choose some with outputs="
                 )
             outputs = [_Output(name, path, kind) for name, (path, kind) in zip(names, parts, strict=True)]
+        if self._gives_vectors():
+            outputs = _as_vectors(outputs)
         _check_new([output.name for output in outputs], schema, _session.setting(spark, "spark.sql.caseSensitive"))
         return _Call(schema, function, tuple(columns), tuple(outputs), f"{self.uid}__all")
 
@@ -292,6 +301,7 @@ class _Output:
     name: str
     path: tuple[str, ...]
     kind: DataType
+    is_vector: bool = False
 
 
 @dataclass(frozen=True)
@@ -306,22 +316,58 @@ class _Call:
 
     @property
     def schema(self) -> StructType:
-        return StructType([*self.given.fields, *(StructField(one.name, one.kind) for one in self.outputs)])
+        kinds = [VectorUDT() if one.is_vector else one.kind for one in self.outputs]
+        return self._schema(kinds)
+
+    def _schema(self, kinds: Sequence[DataType]) -> StructType:
+        new = [StructField(one.name, kind) for one, kind in zip(self.outputs, kinds, strict=True)]
+        return StructType([*self.given.fields, *new])
 
     def apply(self, dataset: DataFrame) -> DataFrame:
-        columns = [one.column for one in self.inputs]
+        scored = self._score(dataset, [one.column for one in self.inputs])
+        vectors = {one.name: _to_vector(one.name) for one in self.outputs if one.is_vector}
+        return scored.withColumns(vectors) if vectors else scored
+
+    def _score(self, dataset: DataFrame, columns: Sequence[Column]) -> DataFrame:
         if not _compat.has_arrow_udf():
-            return self.function._map(dataset, columns, self.schema, [one.path for one in self.outputs])
+            schema = self._schema([one.kind for one in self.outputs])
+            return self.function._map(dataset, columns, schema, [one.path for one in self.outputs])
         value = F.explode(F.array(self.function(*columns)))
         if not self.outputs[0].path:
             return dataset.select("*", value.alias(self.outputs[0].name))
         parts = []
         for output in self.outputs:
-            column = F.col(f"`{self.temporary}`")
+            column = F.col(_quoted(self.temporary))
             for field in output.path:
                 column = column.getField(field)
             parts.append(column.alias(output.name))
         return dataset.select("*", value.alias(self.temporary)).select("*", *parts).drop(self.temporary)
+
+
+def _to_vector(name: str) -> Column:
+    """An array as an ML Vector: NULL stays NULL."""
+    column = F.col(_quoted(name))
+    return F.when(column.isNotNull(), array_to_vector(column.cast("array<double>")))
+
+
+def _as_vectors(outputs: Sequence[_Output]) -> list[_Output]:
+    """Those that are arrays of numbers as ML Vectors, which Spark ML's own stages want."""
+    found = [replace(one, is_vector=_is_numbers(one.kind)) for one in outputs]
+    if not any(one.is_vector for one in found):
+        kinds = ", ".join(one.kind.simpleString() for one in outputs)
+        raise vonk.InvalidError(
+            f"outputAs: 'vector' wants an array of numbers, the model gives {kinds}: choose an output with outputs=, or"
+            " name a column for each with outputCols"
+        )
+    return found
+
+
+def _is_numbers(kind: DataType) -> bool:
+    return isinstance(kind, ArrayType) and isinstance(kind.elementType, NumericType)
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
 
 
 def _at(kind: DataType, path: str) -> tuple[str, DataType] | None:
@@ -330,7 +376,7 @@ def _at(kind: DataType, path: str) -> tuple[str, DataType] | None:
         return None
     folded = path.lower()
     for name in (*(name for name in kind.names if name == path), *(n for n in kind.names if n.lower() == folded)):
-        return f"`{name.replace('`', '``')}`", kind[name].dataType
+        return _quoted(name), kind[name].dataType
     first, dot, rest = path.partition(".")
     outer = _at(kind, first) if dot else None
     inner = None if outer is None else _at(outer[1], rest)

@@ -69,7 +69,7 @@ class StageParams(HasInputCol, HasInputCols, HasOutputCol, HasOutputCols):
     outputAs: Param[str | None] = Param(
         Params._dummy(),
         "outputAs",
-        "what becomes of the classes along the last dimension: 'argmax', 'label', 'top5'.",
+        "what becomes of the classes along the last dimension: 'argmax', 'label', 'top5'; or 'vector'.",
         TypeConverters.toString,
     )
     squeeze: Param[bool] = Param(
