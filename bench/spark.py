@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,7 @@ import spark_functions as peers
 import spark_session
 from program import ROOT
 from pyspark.sql import DataFrame, SparkSession
-from spark_variants import COLUMNAR, GROUPS, Group, Variant, expected
+from spark_variants import GROUPS, SETTINGS, Group, Variant, expected
 
 VONK = "vonk model_udf"
 CHECKED, CORES = 500, 2
@@ -62,7 +63,8 @@ def run(plan: DataFrame) -> None:
 
 
 def use_settings(session: SparkSession, variant: Variant) -> None:
-    session.conf.unset(COLUMNAR)
+    for name in SETTINGS:
+        session.conf.unset(name)
     for name, value in variant.settings.items():
         session.conf.set(name, value)
 
@@ -239,6 +241,7 @@ def show_cold(master: str, kinds: list[str]) -> None:
 
 def main() -> None:
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster ends too
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # tables appear as they are done, in files too
     if not sys.warnoptions:

@@ -20,6 +20,10 @@ from vonk.spark import model_udf
 
 COLUMNAR = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
 ROWWISE: Mapping[str, str] = {COLUMNAR: "false"}
+#: Spark reads tables of more than 100 columns row by row. With these it reads them as columns, and leaves out the
+#: generated method for all columns that is too large for the JVM to compile.
+WIDE: Mapping[str, str] = {"spark.sql.codegen.maxFields": "2000", "spark.sql.codegen.hugeMethodLimit": "8000"}
+SETTINGS = (*ROWWISE, *WIDE)
 #: Rows that predict_batch_udf gives its function; 1,000 is in Spark's own examples.
 BATCH = 1000
 
@@ -148,10 +152,12 @@ def columns(rows: int) -> Group:
     ort = batch(peers.batch_ort(str(model)), ArrayType(FloatType()), [data.WIDTH])
     variants = (
         Variant("scan only", scan, predicts=False),
+        Variant("scan only, maxFields=2000", scan, WIDE, predicts=False),
         Variant("predict_batch_udf(struct) + ONNX Runtime", with_y(ort, F.struct(*names))),
         Variant("predict_batch_udf(array) + ONNX Runtime", with_y(ort, F.array(*names))),
         Variant("arrow_udf(array) + ONNX Runtime, columnarInput=false",
                 with_y(arrow(peers.arrow_ort(str(model)), LISTS), F.array(*names)), ROWWISE),
+        Variant("vonk model_udf, maxFields=2000", with_y(model_udf(model), *names), {**ROWWISE, **WIDE}),
         *vonk_variants(model, *names),
     )  # fmt: skip
     few = max(1, rows // 6)
