@@ -47,10 +47,11 @@ def run(program, data, tmp_path):
     return done.stdout + done.stderr
 
 
-def test_a_worker_without_vonk_says_what_is_missing_and_where(digit, tmp_path):
-    program = """
+@pytest.mark.parametrize("missing", ["vonk", "vonk.spark"])
+def test_a_worker_without_vonk_says_what_is_missing_and_where(digit, tmp_path, missing):
+    program = f"""
         import pickle, sys
-        sys.modules["vonk"] = None  # as if it were not installed
+        sys.modules["{missing}"] = None  # as if it were not installed
         function, kind = pickle.loads(open(sys.argv[1], "rb").read())
         function("a column")
     """

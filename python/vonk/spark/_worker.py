@@ -57,6 +57,9 @@ def make_function(source: Source, binding: Binding, declared: str | None, meter:
 
             try:
                 import vonk  # noqa: PLC0415
+
+                if vonk.__version__ == version:
+                    from vonk.spark._worker import start  # noqa: PLC0415
             except ImportError as error:
                 raise ImportError(
                     f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install"
@@ -67,8 +70,6 @@ def make_function(source: Source, binding: Binding, declared: str | None, meter:
                     f"{title}: this worker ({sys.executable}) has vonk {vonk.__version__}, the driver {version}:"
                     " install the same on every node: docs/spark.md"
                 )
-            from vonk.spark._worker import start  # noqa: PLC0415
-
             started.append(start(payload))
         return started[0](*columns, **named)
 
