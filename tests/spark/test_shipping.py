@@ -377,3 +377,10 @@ def test_a_session_that_is_started_again_gets_the_model_again(tmp_path):
         """,
         path,
     ) == ["30.0", "1", "30.0", "1", "stopped", "30.0", "1"]
+
+
+def test_a_session_with_artifacts_of_its_own_finds_the_model(spark, tmp_path):
+    (tmp_path / "helper_of_a_session.py").write_text("FACTOR = 21\n")
+    session = spark.newSession()
+    session.addArtifact(os.fspath(tmp_path / "helper_of_a_session.py"), pyfile=True)
+    assert scaled(session, model_udf(save(tmp_path / "model.onnx", 21), spark=session)) == times(21)
