@@ -23,8 +23,8 @@ from pyspark.sql.functions import arrow_udf
 sys.path.insert(0, str(ROOT / "tests" / "onnx"))
 import models
 
-#: A second of a quiet machine may be many of a busy one; this is what a job of a few seconds is given.
-PATIENCE = 120.0
+#: A second of a quiet machine may be many of a busy one; this is what a job of a second or two is given.
+PATIENCE = 240.0
 
 
 def within(spark, action, seconds=PATIENCE):

@@ -83,4 +83,6 @@ def test_an_executor_that_is_killed_costs_no_row(spark, model, tmp_path):
     killed = int((tmp_path / "killed").read_text())
     assert killed in before
     assert not alive(killed)
-    assert wait_for(lambda: len(executor_pids(spark)) == len(before)), "no executor took the place of the killed one"
+    assert wait_for(lambda: len(executor_pids(spark)) == len(before), 180), (
+        "no executor took the place of the killed one"
+    )

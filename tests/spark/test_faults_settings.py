@@ -17,7 +17,7 @@ def told(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, here / "faults_child.py", tmp_path_factory.mktemp("child")],
         env={**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
-        capture_output=True, text=True, check=False, timeout=400,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return {found["name"]: found for found in map(json.loads, done.stdout.splitlines())}

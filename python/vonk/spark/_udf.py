@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -151,7 +151,7 @@ class ModelUDF:
         self._shipment = shipment
         self._binding = binding
         self._inputs = inputs
-        self._functions: dict[Binding, Callable[..., Column]] = {}
+        self._functions: dict[tuple[Binding, Hashable], Callable[..., Column]] = {}
         self.meter: Meter | None = make_meter(spark, shipment.source, binding)
 
     def __call__(self, *columns: str | Column, **named: str | Column) -> Column:
@@ -200,12 +200,16 @@ class ModelUDF:
         return f"<ModelUDF {self.summary()}>"
 
     def _function(self, binding: Binding) -> Callable[..., Column]:
-        """One for all calls that are alike, so that Spark sees that they are and evaluates them once."""
-        if binding in self._functions:
+        """One for all calls that are alike, so that Spark sees that they are and evaluates them once.
+
+        Another one after a restart: what PySpark makes of it belongs to a SparkContext, where its counts go.
+        """
+        key = binding, _session.files_key(_session.living(self._spark))
+        if key in self._functions:
             self._shipment.send(self._spark)
         else:
-            self._functions[binding] = _compat.column_function(self._scorer(binding), self.returnType)
-        return self._functions[binding]
+            self._functions[key] = _compat.column_function(self._scorer(binding), self.returnType)
+        return self._functions[key]
 
     def _scorer(self, binding: Binding) -> Callable[..., Any]:
         """The function of Arrow arrays that runs on the workers."""
