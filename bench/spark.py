@@ -211,12 +211,13 @@ def select(group: Group, words: list[str]) -> Group:
 
 
 def measure_all(master: str, args: argparse.Namespace) -> Results:
+    names = [name for name in args.only.split(",") if name != "cold"]
+    done: Results = {}
+    if not names:
+        return done
     session = spark_session.start(master)
     spark_session.wait_for_executors(session, CORES)
-    done: Results = {}
-    for name in args.only.split(","):
-        if name == "cold":
-            continue
+    for name in names:
         group = select(GROUPS[name](args.rows), args.variants.split(",") if args.variants else [])
         found = measure(session, group, args.rounds)
         if name in ("arrays", "many"):
@@ -252,7 +253,8 @@ def main() -> None:
         done = measure_all(master, args)
         if "cold" in args.only.split(","):
             show_cold(master, ["vonk", "onnxruntime"] if args.quick else ["vonk", "onnxruntime", "keras"])
-    show_targets(done)
+    if done:
+        show_targets(done)
     if args.json:
         save(args.json, done)
 
