@@ -186,7 +186,9 @@ def save(path: Path, groups: Results) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="vonk in Spark against its peers", allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true", help="two rounds of a sixth of the rows, no Keras")
+    parser.add_argument(
+        "--quick", action="store_true", help="two rounds of a sixth of the rows, no cold start of Keras"
+    )
     parser.add_argument("--only", default=",".join(TABLES), help=f"tables, of {', '.join(TABLES)}")
     parser.add_argument("--variants", default="", help="only those whose name has one of these words")
     parser.add_argument("--rows", type=int, default=60_000)
