@@ -59,7 +59,7 @@ def _warn_once() -> None:
     warnings.warn(
         f"vonk: Spark {pyspark.__version__} has no functions of Arrow columns, so this one is called row by row, which"
         " is many times slower: use Spark 4.1 or later, or the stage vonk.spark.Model, which is as fast here",
-        stacklevel=4,
+        stacklevel=5,
     )
 
 

@@ -26,6 +26,7 @@ from pyspark.sql import SparkSession
 
 import vonk
 from vonk.spark import _session, _staging
+from vonk.spark._byname import by_name
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Source, make_options
 
@@ -159,35 +160,27 @@ def _exists(spark: SparkSession, path: str) -> bool:
 
 def _write_pieces(spark: SparkSession, shipment: Shipment, path: str) -> None:
     shipment.send(spark)
-    pieces = spark.range(0, 1, 1, 1).mapInArrow(_reading(shipment.source), _PIECES)
+    source = shipment.source
+    read = by_name(source.title, "vonk.spark._persist", "reading", cloudpickle.dumps(asdict(source)))
+    pieces = spark.range(0, 1, 1, 1).mapInArrow(read, _PIECES)
     writer = pieces.write.option("compression", "none").option("parquet.enable.dictionary", "false")
     writer.option("parquet.block.size", str(_GROUP)).parquet(path)
 
 
-def _reading(source: Source) -> Callable[[Iterator[Any]], Iterator[Any]]:
-    """A function for a worker that gives the model's file in pieces. It knows of vonk by name only."""
-    payload = cloudpickle.dumps(asdict(source))
-    title = source.title
+def reading(payload: bytes) -> Callable[[Iterator[pyarrow.RecordBatch]], Iterator[pyarrow.RecordBatch]]:
+    """On a worker: the function that gives the model's file in pieces for the one row there is."""
+    source = Source(**cloudpickle.loads(payload))
 
-    def read(batches):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - pickled by value: plain
-        try:
-            from vonk.spark._persist import pieces  # noqa: PLC0415 - in the worker
-        except ImportError as error:
-            import sys  # noqa: PLC0415
-
-            raise ImportError(
-                f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install it"
-                " on every node, or ship an environment (--archives): docs/spark.md"
-            ) from None
+    def read(batches: Iterator[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
-                yield from pieces(payload)
+                yield from _pieces(source)
 
     return read
 
 
-def pieces(payload: bytes) -> Iterator[pyarrow.RecordBatch]:
-    """On a worker: the model's file, a row at a time.
+def _pieces(source: Source) -> Iterator[pyarrow.RecordBatch]:
+    """The model's file on this node, a row at a time.
 
     Raises
     ------
@@ -196,7 +189,6 @@ def pieces(payload: bytes) -> Iterator[pyarrow.RecordBatch]:
     """
     from vonk.spark._opening import locate  # noqa: PLC0415 - of workers
 
-    source = Source(**cloudpickle.loads(payload))
     digest, start = hashlib.sha256(), 0
     with Path(locate(source)).open("rb") as file:
         while content := file.read(_PIECE):

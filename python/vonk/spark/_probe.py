@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import pyarrow
@@ -16,6 +17,7 @@ from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 import vonk
+from vonk.spark._byname import by_name
 from vonk.spark._spec import Source
 
 
@@ -28,20 +30,7 @@ def ask(spark: SparkSession, source: Source, question: Callable[[vonk.Model], An
         The model cannot be opened there, or what the function raised.
     """
     payload = cloudpickle.dumps((asdict(source), question))
-    title = source.title
-
-    def answer(batches):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - pickled by value: plain
-        try:
-            from vonk.spark._probe import respond  # noqa: PLC0415 - in the worker
-        except ImportError as error:
-            import sys  # noqa: PLC0415
-
-            raise ImportError(
-                f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install it"
-                " on every node, or ship an environment (--archives): docs/spark.md"
-            ) from None
-        return respond(batches, payload)
-
+    answer = by_name(source.title, "vonk.spark._probe", "respond", payload)
     rows = spark.range(0, 1, 1, 1).mapInArrow(answer, "answer binary").collect()
     value = pickle.loads(rows[0].answer)
     if isinstance(value, vonk.Error):
@@ -49,8 +38,12 @@ def ask(spark: SparkSession, source: Source, question: Callable[[vonk.Model], An
     return value
 
 
-def respond(batches: Iterator[pyarrow.RecordBatch], payload: bytes) -> Iterator[pyarrow.RecordBatch]:
-    """On a worker: opens the model, puts the question."""
+def respond(payload: bytes) -> Callable[[Iterator[pyarrow.RecordBatch]], Iterator[pyarrow.RecordBatch]]:
+    """On a worker: the function that opens the model and puts the question."""
+    return partial(_respond, payload)
+
+
+def _respond(payload: bytes, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
     from vonk.spark._cache import lease  # noqa: PLC0415 - of workers
 
     given, question = pickle.loads(payload)

@@ -8,7 +8,6 @@ predictions come back as Arrow memory; the interpreter's lock is released meanwh
 from __future__ import annotations
 
 import pickle
-import re
 import time
 import zlib
 from collections.abc import Callable, Hashable, Sequence
@@ -20,6 +19,7 @@ from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import _parse_datatype_json_string
 
 import vonk
+from vonk.spark._byname import by_name
 from vonk.spark._cache import Entry, lease
 from vonk.spark._columns import Arrangement, one_column
 from vonk.spark._explain import explain
@@ -34,7 +34,7 @@ _KEPT = 64
 
 
 def make_function(source: Source, binding: Binding, declared: str | None, meter: Meter | None) -> Callable[..., Any]:
-    """The function that Spark pickles. It knows of vonk by name only, so that a worker without it can say so.
+    """The function that Spark pickles.
 
     Parameters
     ----------
@@ -47,34 +47,7 @@ def make_function(source: Source, binding: Binding, declared: str | None, meter:
     """
     plain = pickle.dumps((_given(source), _given(binding), declared, None if meter is None else asdict(meter)))
     payload = zlib.compress(plain) if len(plain) > _LARGE else plain
-    version = vonk.__version__
-    title = source.title
-    started: list[Any] = []
-
-    def predict(*columns, **named):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202 - Spark would read hints
-        if not started:
-            import sys  # noqa: PLC0415 - in the worker
-
-            try:
-                import vonk  # noqa: PLC0415
-
-                if vonk.__version__ == version:
-                    from vonk.spark._worker import start  # noqa: PLC0415
-            except ImportError as error:
-                raise ImportError(
-                    f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install"
-                    " it on every node, or ship an environment (--archives): docs/spark.md"
-                ) from None
-            if vonk.__version__ != version:
-                raise ImportError(
-                    f"{title}: this worker ({sys.executable}) has vonk {vonk.__version__}, the driver {version}:"
-                    " install the same on every node: docs/spark.md"
-                )
-            started.append(start(payload))
-        return started[0](*columns, **named)
-
-    predict.__name__ = re.sub(r"\W+", "_", title.partition(".")[0]) or "predict"  # Spark names columns by it
-    return predict
+    return by_name(source.title, "vonk.spark._worker", "start", payload)
 
 
 def _given(spec: Source | Binding) -> dict[str, Any]:

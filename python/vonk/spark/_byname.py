@@ -1,0 +1,54 @@
+"""Functions that Spark pickles whole, and that know of vonk by name only.
+
+How it works: had such a function a reference to vonk's modules, a worker without vonk would fail while it unpickles,
+and nothing could say what is missing. So it is defined inside another, which makes cloudpickle take it by value, holds
+plain data, and imports what it names when it is first called, in each task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import vonk
+
+
+def by_name(title: str, module: str, name: str, payload: bytes) -> Callable[..., Any]:
+    """A function for workers: there, it is what ``module.name(payload)`` gives.
+
+    Parameters
+    ----------
+    title
+        Of the model, for messages.
+    module, name
+        Where the worker finds the function that makes it.
+    payload
+        What that function gets.
+    """
+    version = vonk.__version__
+    made: list[Callable[..., Any]] = []
+
+    def call(*columns, **named):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202 - Spark would read hints
+        if not made:
+            import importlib  # noqa: PLC0415 - in the worker
+            import sys  # noqa: PLC0415
+
+            try:
+                found = importlib.import_module("vonk").__version__
+                make = getattr(importlib.import_module(module), name) if found == version else None
+            except ImportError as error:
+                raise ImportError(
+                    f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install"
+                    " it on every node, or ship an environment (--archives): docs/spark.md"
+                ) from None
+            if make is None:
+                raise ImportError(
+                    f"{title}: this worker ({sys.executable}) has vonk {found}, the driver {version}:"
+                    " install the same on every node: docs/spark.md"
+                )
+            made.append(make(payload))
+        return made[0](*columns, **named)
+
+    call.__name__ = re.sub(r"\W+", "_", title.partition(".")[0]) or "predict"  # Spark names columns by it
+    return call
