@@ -294,7 +294,7 @@ def test_the_staging_folder_is_private(spark, tmp_path):
     model_udf(save(tmp_path / "model.onnx", 18))
     folder = _staging.folder()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir() if file.is_file()} == {0o600}
 
 
 def test_a_disk_without_room_is_one_error_and_leaves_nothing(spark, tmp_path):
