@@ -166,7 +166,7 @@ endforeach()
 # tests/engines/<engine>/test_<name>.py is the test <engine>.test_<name>.
 file(GLOB VONK_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.py
      ${PROJECT_SOURCE_DIR}/tests/engines/*/test_*.py)
-list(FILTER VONK_PYTESTS EXCLUDE REGEX "/tests/(python|tools)/")
+list(FILTER VONK_PYTESTS EXCLUDE REGEX "/tests/(python|spark|tools)/")
 if(VONK_PYTESTS AND NOT VONK_PYTHON)
   message(FATAL_ERROR ".venv/bin/python3: missing, and ctest runs tests in Python: run 'make deps'")
 endif()

@@ -21,7 +21,6 @@ from pyspark.sql import functions as sql
 import vonk
 from vonk.packing import onnx_weights
 from vonk.spark import _session
-from vonk.spark._staging import glob_escape
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _LOCAL_URI = re.compile(r"(local|file):", re.IGNORECASE)
@@ -86,7 +85,7 @@ def _fetch_others(reader: _Hadoop | _Rows, uri: str, target: Path) -> None:
         (target.parent / location).parent.mkdir(parents=True, exist_ok=True)
         reader.copy(f"{base}/{location}", target.parent / location)
     if target.suffix == ".meta":
-        for other in reader.like(f"{base}/{glob_escape(target.stem)}.*"):
+        for other in reader.like(f"{_escaped(base)}/{_escaped(target.stem)}.*"):
             name = other.rpartition("/")[2]
             if name.startswith((f"{target.stem}.index", f"{target.stem}.data-")):
                 reader.copy(other, target.parent / name)
