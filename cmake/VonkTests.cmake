@@ -162,7 +162,7 @@ foreach(source IN LISTS VONK_MIXING_SOURCES)
 endforeach()
 
 # --- tests in Python of what the build tree holds: the program (as a child process), library and plug-in (ctypes) ----
-# tests/python and tests/tools are about the installed wheel and about our tools: tools/test.sh runs those.
+# tests/python, tests/spark and tests/tools are about the installed wheel and about our tools: tools/test.sh runs those.
 # tests/engines/<engine>/test_<name>.py is the test <engine>.test_<name>.
 file(GLOB VONK_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.py
      ${PROJECT_SOURCE_DIR}/tests/engines/*/test_*.py)
