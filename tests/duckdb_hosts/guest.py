@@ -23,6 +23,7 @@ __all__ = [
 
 def connect(path=":memory:", load=True, **config):
     con = duckdb.connect(path, config={"allow_unsigned_extensions": "true", **config})
+    con.execute("SET enable_progress_bar = false")  # it is drawn after two seconds, which a busy machine may need
     if load:
         con.execute(f"LOAD '{EXTENSION}'")
     return con
