@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -152,12 +152,17 @@ class Summary:
         return "\n".join([self.path, *lines])
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f'<tr><th style="text-align:left">{html.escape(title)}</th>'
-            f'<td style="text-align:left"><code>{html.escape(_printable(text))}</code></td></tr>'
-            for title, text in self._rows()
-        )
-        return f"<table><caption>{html.escape(self.path)}</caption><tbody>{cells}</tbody></table>"
+        return html_table(self.path, self._rows())
+
+
+def html_table(caption: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A table of titles and texts for a notebook."""
+    cells = "".join(
+        f'<tr><th style="text-align:left">{html.escape(title)}</th>'
+        f'<td style="text-align:left"><code>{html.escape(_printable(text))}</code></td></tr>'
+        for title, text in rows
+    )
+    return f"<table><caption>{html.escape(caption)}</caption><tbody>{cells}</tbody></table>"
 
 
 def _printable(text: str) -> str:

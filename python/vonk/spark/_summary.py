@@ -6,7 +6,6 @@ Spark has, without rows; it is what a call would be told.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +30,7 @@ from pyspark.sql.types import (
 )
 
 import vonk
+from vonk._summary import html_table
 from vonk.packing import _recognise
 from vonk.spark import _compat, _fetch, _session, _staging, _types
 from vonk.spark._shipment import Shipment, ship
@@ -124,12 +124,7 @@ class ModelSummary:
         return "\n".join([self.title, *(f"  {title:<10} {text}" for title, text in self._rows())])
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f'<tr><th style="text-align:left">{html.escape(title)}</th>'
-            f'<td style="text-align:left"><code>{html.escape(text)}</code></td></tr>'
-            for title, text in self._rows()
-        )
-        return f"<table><caption>{html.escape(self.title)}</caption><tbody>{cells}</tbody></table>"
+        return html_table(self.title, self._rows())
 
 
 def model_summary(  # noqa: PLR0913 - all but one by name
