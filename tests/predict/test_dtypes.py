@@ -29,20 +29,6 @@ from reference import (
 TENSORS = list(models.ELEMENT_TYPES)
 
 
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """identity(dtype, shape): the path of an ONNX model that returns what it is given."""
-    folder = tmp_path_factory.mktemp("identity")
-
-    def make(dtype: str, shape: list[Any]) -> Path:
-        path = folder / f"{dtype}_{'x'.join(map(str, shape))}.onnx"
-        if not path.exists():
-            save(models.identity(models.ELEMENT_TYPES[dtype], shape), path)
-        return path
-
-    return make
-
-
 @pytest.mark.parametrize("dtype", NUMPY)
 def test_a_scalar_column_goes_through_unchanged(identity: Any, dtype: str) -> None:
     values = sample(dtype, (700,))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -14,25 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from capi import Model, Predictor, VonkError, predict
-from reference import ARROW, NUMPY, assert_equal, batch, flat_array, models, nested, rows_of, sample, save, values_of
+from reference import ARROW, NUMPY, assert_equal, batch, flat_array, models, nested, rows_of, sample, values_of
 
 NULL, REPORT = 1, 2
 NUMBERS = [dtype for dtype in models.ELEMENT_TYPES if dtype != "string"]
 UNSIGNED = {"u8": "i16", "u16": "i32", "u32": "i64", "u64": "i64"}
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """identity(dtype, shape): the path of an ONNX model that returns what it is given."""
-    folder = tmp_path_factory.mktemp("identity")
-
-    def make(dtype: str, shape: list[Any]) -> Path:
-        path = folder / f"{dtype}_{'x'.join(map(str, shape))}.onnx"
-        if not path.exists():
-            save(models.identity(models.ELEMENT_TYPES[dtype], shape), path)
-        return path
-
-    return make
 
 
 def raw(dtype: str, shape: tuple[int, ...], seed: int = 0) -> Any:
