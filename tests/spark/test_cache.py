@@ -384,6 +384,8 @@ import numpy, vonk
 
 model = vonk.open(sys.argv[1], shared_weights=sys.argv[2] == "1")
 model.predict(numpy.ones((4, 1024), "f4"))
+print("ready", flush=True)
+sys.stdin.readline()  # the parent's word that the other one is ready, too
 mapped = shared = 0
 for block in re.split(r"\\n(?=[0-9a-f]+-[0-9a-f]+ )", open("/proc/self/smaps").read()):
     if sys.argv[1] in block.partition("\\n")[0]:
@@ -401,6 +403,11 @@ def two_children(path, is_shared):
     pipe = subprocess.PIPE
     children = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
     try:
+        for child in children:
+            assert child.stdout.readline() == "ready\n"
+        for child in children:
+            child.stdin.write("measure\n")
+            child.stdin.flush()
         return [[int(text) for text in child.stdout.readline().split()] for child in children]
     finally:
         for child in children:
