@@ -31,6 +31,7 @@ EXTRAS = {
     "tensorflow": Extra("TensorFlow and Keras", "tensorflow/libtensorflow_cc.so.2", is_library=True),
     "torch": Extra("PyTorch", "torch/lib/libtorch_cpu.so", is_library=True),
     "sklearn": Extra("scikit-learn, for vonk pack", "skl2onnx/__init__.py", is_library=False),
+    "huggingface": Extra("Hugging Face transformers", "transformers/__init__.py", is_library=False),
     "spark": Extra("Apache Spark", "pyspark/bin/spark-class", is_library=False, from_source=True),
 }
 #: What pip says of a file it gets; those of 20 MB and more are worth a line.

@@ -521,6 +521,7 @@ def main() -> int:
         "report": report,
         "mnist": set_up_mnist,
         "train": lambda: set_up_wheels("-train"),
+        "notebooks": lambda: set_up_wheels("-notebooks"),
         "test": set_up_test,
         "releases": set_up_duckdb_releases,
         "check": lambda: set_up_wheels("-check"),
