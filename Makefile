@@ -1,7 +1,7 @@
 # The commands of this project. CMake builds the C code; this file only strings commands together.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup deps demo demo-frameworks demo-spark train test bench bench-peers bench-spark soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
+.PHONY: help setup deps demo demo-frameworks demo-spark notebooks train test bench bench-peers bench-spark soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
 
 VENV = .venv/bin
 FUZZ_SECONDS = 60
@@ -29,6 +29,10 @@ demo-spark: ## the same digits on a Spark cluster that it starts: a function of 
 	@EXTRAS=spark tools/setup.sh vonk mnist
 	@$(VENV)/python examples/mnist/demo_spark.py
 
+notebooks: ## run the notebooks on a Spark cluster of two workers, and save their outputs
+	@EXTRAS=all tools/setup.sh vonk mnist notebooks
+	@$(VENV)/python notebooks/run.py
+
 train: ## train the examples' models again (their results are committed)
 	@EXTRAS=tensorflow,torch tools/setup.sh mnist train
 	@$(VENV)/python examples/mnist/train.py
@@ -37,7 +41,7 @@ train: ## train the examples' models again (their results are committed)
 	@$(VENV)/python examples/iris/train.py
 
 test: ## all tests, with all frameworks and without: C tests, with sanitizers, tests of the installed wheel
-	@EXTRAS=all tools/setup.sh vonk bare mnist test
+	@EXTRAS=all tools/setup.sh vonk bare mnist notebooks test
 	@tools/test.sh
 
 bench: ## the benchmarks: vonk, SQL and Python against the bare framework loop

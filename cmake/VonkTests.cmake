@@ -162,11 +162,11 @@ foreach(source IN LISTS VONK_MIXING_SOURCES)
 endforeach()
 
 # --- tests in Python of what the build tree holds: the program (as a child process), library and plug-in (ctypes) ----
-# tests/python, tests/spark and tests/tools are about the installed wheel and about our tools: tools/test.sh runs those.
+# tests/{notebooks,python,spark,sparkext,tools} are about the installed wheel and our tools: tools/test.sh runs those.
 # tests/engines/<engine>/test_<name>.py is the test <engine>.test_<name>.
 file(GLOB VONK_PYTESTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.py
      ${PROJECT_SOURCE_DIR}/tests/engines/*/test_*.py)
-list(FILTER VONK_PYTESTS EXCLUDE REGEX "/tests/(python|spark|tools)/")
+list(FILTER VONK_PYTESTS EXCLUDE REGEX "/tests/(notebooks|python|spark|sparkext|tools)/")
 if(VONK_PYTESTS AND NOT VONK_PYTHON)
   message(FATAL_ERROR ".venv/bin/python3: missing, and ctest runs tests in Python: run 'make deps'")
 endif()

@@ -33,6 +33,7 @@ check ruff ruff check .
 check ruff-format ruff format --check .
 check mypy mypy python tools bench examples/mnist
 check mypy-iris mypy examples/iris
+check mypy-notebooks env MYPYPATH=examples/mnist mypy notebooks
 check build build
 check symbols python tools/check_symbols.py build/dev
 check abi tools/check_abi.sh
