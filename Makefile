@@ -1,7 +1,7 @@
 # The commands of this project. CMake builds the C code; this file only strings commands together.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup deps demo demo-frameworks demo-spark notebooks train test bench bench-peers bench-spark soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
+.PHONY: help setup deps demo demo-frameworks demo-spark notebooks plugin-zips train test bench bench-peers bench-spark soak check abi-update format dev asan tsan release coverage fuzz install clean distclean
 
 VENV = .venv/bin
 FUZZ_SECONDS = 60
@@ -32,6 +32,9 @@ demo-spark: ## the same digits on a Spark cluster that it starts: a function of 
 notebooks: ## run the notebooks on a Spark cluster of two workers, and save their outputs
 	@EXTRAS=all tools/setup.sh vonk mnist notebooks
 	@$(VENV)/python notebooks/run.py
+
+plugin-zips: ## the zip files of the sparkext plug-ins, for sparkext.load: build/plugin-zips
+	@python3 tools/plugin_zips.py
 
 train: ## train the examples' models again (their results are committed)
 	@EXTRAS=tensorflow,torch tools/setup.sh mnist train

@@ -3,6 +3,7 @@
 
 file(GLOB VONK_PYTHON_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/python/core/*.c)
 file(GLOB VONK_PYTHON_FILES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/python/vonk/*)
+file(GLOB VONK_SPARKEXT_PACKAGES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/python/sparkext*) # of Python alone
 if(NOT SKBUILD AND NOT Python_EXECUTABLE)
   find_program(Python_EXECUTABLE NAMES python3 python HINTS ${PROJECT_SOURCE_DIR}/.venv/bin NO_DEFAULT_PATH)
 endif()
@@ -38,5 +39,9 @@ else()
     if(NOT name STREQUAL "__pycache__")
       file(CREATE_LINK ${file} ${VONK_PYTHON_FOLDER}/${name} SYMBOLIC)
     endif()
+  endforeach()
+  foreach(package IN LISTS VONK_SPARKEXT_PACKAGES)
+    get_filename_component(name ${package} NAME)
+    file(CREATE_LINK ${package} ${PROJECT_BINARY_DIR}/python/${name} SYMBOLIC)
   endforeach()
 endif()

@@ -18,5 +18,6 @@ python -m pytest -q tests/tools tests/python tests/predict || status=1
 # In processes of their own: Spark's classic session and its Connect client exclude each other.
 python -m pytest -q tests/spark --ignore=tests/spark/connect || status=1
 python -m pytest -q tests/spark/connect || status=1
+python -m pytest -q tests/sparkext || status=1
 python -m pytest -q tests/notebooks || status=1
 exit $status

@@ -53,20 +53,24 @@ class Arrangement:
 
     def __init__(self, kinds: Sequence[Any], binding: Binding) -> None:
         names = list(binding.columns or (f"argument {i + 1}" for i in range(len(kinds))))
-        self._fields: list[str] | None = None  # of the only argument, a struct: they are the columns
-        self._is_packed = [name in binding.packed for name in names]
+        self._fields: list[int] | None = None  # of the only argument, a struct: they are the columns
         if len(kinds) == 1 and pyarrow.types.is_struct(kinds[0]) and not is_vector(kinds[0]):
             self._fields = _fields_of(kinds[0], names, binding)
+        elif len(kinds) == 1 and binding.by_position:
+            names = names if len(names) == 1 else ["argument 1"]  # the names are those of what is in it
         if len(names) != len(kinds) and self._fields is None:
             raise vonk.InvalidError(
                 f"arguments: {len(kinds)} were given where inputs= names {len(names)} ({', '.join(names)}): give one"
                 " for each name"
             )
+        self._is_packed = [name in binding.packed for name in names]
         plain = [dense_type(kind) for kind in kinds]
         self._has_vectors = plain != list(kinds)
         if self._fields is not None:
-            fields = [plain[0].field(name) for name in self._fields]
-            self._is_whole = self._fields == [field.name for field in plain[0]]
+            fields = [plain[0].field(place) for place in self._fields]
+            if binding.by_position:
+                fields = [field.with_name(name) for field, name in zip(fields, names, strict=True)]
+            self._is_whole = fields == list(plain[0])
         else:
             fields = [pyarrow.field(name, kind) for name, kind in zip(names, plain, strict=True)]
         self.schema = pyarrow.schema(fields)
@@ -92,7 +96,7 @@ class Arrangement:
     def _batch(self, columns: Sequence[Any]) -> Any:
         if self._fields is not None:
             struct = columns[0]
-            return struct if self._is_whole else _pick(struct, self._fields)  # with its own NULL rows
+            return struct if self._is_whole else _pick(struct, self._fields, self.schema)  # with its own NULL rows
         arrays = [
             _null_rows(column) if is_packed else column
             for column, is_packed in zip(columns, self._is_packed, strict=True)
@@ -100,28 +104,36 @@ class Arrangement:
         return pyarrow.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def _fields_of(kind: Any, names: Sequence[str], binding: Binding) -> list[str] | None:
-    """Names of the fields that take the place of the only argument; None: it is a column like any other."""
+def _fields_of(kind: Any, names: Sequence[str], binding: Binding) -> list[int] | None:
+    """Places of the fields that take the place of the only argument; None: it is a column like any other."""
     fields = [field.name for field in kind]
+    if binding.by_position:
+        if len(fields) == len(names):
+            return list(range(len(fields)))
+        if len(names) > 1:
+            raise vonk.InvalidError(
+                f"struct: has {len(fields)} fields ({', '.join(fields)}), the names given are {len(names)}"
+                f" ({', '.join(names)}): give one for each"
+            )
     if len(names) > 1:
         missing = [name for name in names if name not in fields]
         if missing:
             raise vonk.InvalidError(
                 f"struct: has no field '{missing[0]}', which inputs= names: its fields are {', '.join(fields)}"
             )
-        return list(names)
+        return [fields.index(name) for name in names]
     if binding.inputs is None:
         return None  # the library looks into a struct by itself
     given = [column for _, columns in binding.inputs for column in columns]
     is_column = any(column == names[0] or column.startswith(f"{names[0]}.") for column in given)
-    return None if is_column else fields
+    return None if is_column else list(range(len(fields)))
 
 
-def _pick(struct: Any, names: Sequence[str]) -> Any:
-    """A struct of some fields, whose rows are NULL where the struct's are."""
-    chosen = [struct.field(name) for name in names]
+def _pick(struct: Any, places: Sequence[int], schema: Any) -> Any:
+    """A struct of some fields, called as in a schema, whose rows are NULL where the struct's are."""
+    chosen = [struct.field(place) for place in places]
     mask = struct.is_null() if struct.null_count else None
-    return pyarrow.StructArray.from_arrays(chosen, fields=[struct.type.field(name) for name in names], mask=mask)
+    return pyarrow.StructArray.from_arrays(chosen, fields=list(schema), mask=mask)
 
 
 def _null_rows(packed: Any) -> Any:

@@ -64,6 +64,8 @@ class Binding:
         struct, and more names: the fields to take from it.
     packed
         Those of them that are arrays of what were several columns.
+    by_position
+        The names are given to the fields of a struct in their order, whatever those are called.
     inputs, outputs, nulls, on_error, as_, squeeze, batch
         As for :meth:`vonk.Model.bind`; mappings as pairs.
     """
@@ -77,6 +79,7 @@ class Binding:
     as_: str | None = None
     squeeze: bool = False
     batch: int | None = None
+    by_position: bool = False
 
     def options(self) -> dict[str, Any]:
         """The keywords of :meth:`vonk.Model.bind`."""

@@ -1,0 +1,193 @@
+"""``load``: finds a framework's plug-in, in a zip file or installed, and gives it to the driver and the executors.
+
+How it works: a module in a zip file is imported as Python imports any from there; the file also goes to the executors,
+where functions of a plug-in are unpickled by name. Installed plug-ins are found by the entry points of the group
+``sparkext.plugins``. A script that ignores what ``load`` gives uses the module's name all the same: the globals of the
+code that calls ``load`` get it, as if it had been imported there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import warnings
+import zipfile
+from collections.abc import Hashable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pyspark.sql import SparkSession
+from vonk.spark import _session
+
+from sparkext.framework import Plugin
+
+GROUP = "sparkext.plugins"
+#: Those that come with this library, so that they are found also where it is not installed as a distribution.
+_OURS = {"huggingface": "sparkext_huggingface", "onnx": "sparkext_onnx", "tf": "sparkext_tf", "torch": "sparkext_torch"}
+_METHODS = ("model_summary", "model_udf", "model")
+
+#: Module -> digest of the zip file it came from.
+_loaded: dict[str, str] = {}
+#: Zip files that sessions have, and their digests.
+_sent: dict[tuple[Hashable, str], str] = {}
+
+
+def plugins() -> dict[str, str]:
+    """The plug-ins that are installed: name, as :func:`load` takes it, to module."""
+    ours = {name: module for name, module in _OURS.items() if _is_there(module)}
+    others = {point.name: point.value.partition(":")[0] for point in importlib.metadata.entry_points(group=GROUP)}
+    return dict(sorted({**ours, **others}.items()))
+
+
+def load(module_name: str, zip_path: str | os.PathLike[str] | None = None) -> Plugin:
+    """Loads a plug-in.
+
+    The name of its module is bound where ``load`` is called: after ``sparkext.load("sparkext_tf", zip)``,
+    ``sparkext_tf.model_udf`` is there, as after ``import sparkext_tf``.
+
+    Parameters
+    ----------
+    module_name
+        A module with a function ``plugin()``; or, without a zip file, the name of an installed plug-in
+        (:func:`plugins`).
+    zip_path
+        A zip file with the module. It goes to the executors, too.
+
+    Returns
+    -------
+    Plugin
+        What ``plugin()`` gives.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ImportError
+        The module is not there, cannot be imported, or is no plug-in.
+    """
+    if zip_path is None:
+        module = _installed(module_name)
+    else:
+        path = Path(zip_path).absolute()
+        module = _from_zip(module_name, path)
+        _send(_session.active(), path)
+    found: Plugin = _plugin_of(module)
+    for method in _METHODS:
+        if not hasattr(module, method):
+            setattr(module, method, getattr(found, method))
+    top = module.__name__.partition(".")[0]
+    sys._getframe(1).f_globals[top] = sys.modules[top]
+    return found
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _installed(name: str) -> ModuleType:
+    known = plugins()
+    module = known.get(name, name)
+    if not _is_there(module):
+        listed = ", ".join(f"{short} ({full})" for short, full in known.items()) or "none"
+        raise ImportError(
+            f"sparkext.load: no plug-in '{name}': installed are {listed}: give one of these, or the zip file it is in",
+            name=name,
+        )
+    return importlib.import_module(module)
+
+
+def _from_zip(name: str, path: Path) -> ModuleType:
+    """The module in a zip file; the one that is loaded, if it came from a file of the same content."""
+    digest = _check(name, path)
+    if _loaded.get(name) == digest and name in sys.modules:
+        return sys.modules[name]
+    former = {key: sys.modules.pop(key) for key in [*sys.modules] if key == name or key.startswith(f"{name}.")}
+    sys.path.insert(0, os.fspath(path))  # it stays: modules beside this one may be imported later
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:
+        sys.path.remove(os.fspath(path))
+        sys.modules.update(former)
+        raise ImportError(
+            f"sparkext.load: {path}: its module '{name}' cannot be imported: {type(error).__name__}: {error}",
+            name=getattr(error, "name", None) or name,
+        ) from error
+    _loaded[name] = digest
+    return module
+
+
+def _check(name: str, path: Path) -> str:
+    """The digest of a zip file that has the module."""
+    try:
+        content = path.read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            files = archive.namelist()
+    except OSError as error:
+        raise FileNotFoundError(
+            error.errno, f"sparkext.load: {error.strerror}: give the path of the plug-in's zip file", os.fspath(path)
+        ) from None
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ImportError(
+            f"sparkext.load: {path}: is no zip file: {error}: zip the module's folder", name=name
+        ) from None
+    stem = name.replace(".", "/")
+    if not any(file in (f"{stem}.py", f"{stem}.pyc", f"{stem}/__init__.py", f"{stem}/__init__.pyc") for file in files):
+        tops = sorted({file.partition("/")[0].removesuffix(".py") for file in files})
+        has_library = any(file.startswith(stem) and file.endswith((".so", ".pyd")) for file in files)
+        why = "Python cannot load libraries from a zip file: install it" if has_library else "give one of these"
+        raise ImportError(
+            f"sparkext.load: {path}: has no module '{name}'; at its top are {', '.join(tops[:8]) or 'no files'}: {why}",
+            name=name,
+        )
+    return hashlib.sha256(content).hexdigest()
+
+
+def _send(spark: SparkSession, path: Path) -> None:
+    """The zip file for the executors' Python, once."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    key = _session.files_key(spark), path.name
+    if key not in _sent:
+        if _session.is_connect(spark):
+            spark.addArtifact(os.fspath(path), pyfile=True)
+        else:
+            spark.sparkContext.addPyFile(os.fspath(path))
+        _sent[key] = digest
+    elif _sent[key] != digest:
+        warnings.warn(
+            f"sparkext.load: {path.name}: the executors have a file of that name with other content, which Spark does"
+            " not replace: restart the session, or give the file another name",
+            stacklevel=3,
+        )
+
+
+def _plugin_of(module: ModuleType) -> Any:
+    where = getattr(module, "__file__", None) or module.__name__
+    make = getattr(module, "plugin", None)
+    if not callable(make):
+        raise ImportError(
+            f"sparkext.load: {where}: has no function plugin(): a plug-in's module gives its Plugin by it",
+            name=module.__name__,
+        )
+    try:
+        found = make()
+    except Exception as error:
+        raise ImportError(
+            f"sparkext.load: {where}: plugin() failed: {type(error).__name__}: {error}", name=module.__name__
+        ) from error
+    missing = [method for method in _METHODS if not callable(getattr(found, method, None))]
+    if missing:
+        raise ImportError(
+            f"sparkext.load: {where}: plugin() gave {found!r}, which has no {', '.join(missing)}: return an object of"
+            " a class derived from sparkext.framework.Plugin",
+            name=module.__name__,
+        )
+    return found

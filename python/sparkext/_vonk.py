@@ -1,0 +1,227 @@
+"""What the frameworks' modules are made of: a function, a stage and a summary, all over ``vonk.spark``.
+
+How it works: a framework's module says how its models are prepared (:class:`Framework`); everything else is the same.
+Preparing turns what users give into what ``vonk.spark`` takes: mostly nothing is to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import vonk
+import vonk.spark
+from pyspark.sql.types import _parse_datatype_string
+from vonk.spark import _session
+from vonk.spark._advice import advise
+from vonk.spark._ml import Given as VonkGiven
+from vonk.spark._ml import Model as VonkModel
+from vonk.spark._shipment import Shipment, ship
+from vonk.spark._spec import Binding, make_binding, make_options
+from vonk.spark._udf import ModelUDF, make_udf
+
+from sparkext.framework import Model, ModelSummary, Plugin, TensorSummary
+from sparkext.model import ExternalModel
+from sparkext.util import chosen, needs
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import DataType
+
+#: Keywords that say how columns meet the model.
+_BINDING = ("outputs", "nulls", "on_error", "as_", "squeeze")
+#: Keywords and the parameters of a stage that they set.
+_PARAMS = {
+    "outputs": "outputs", "nulls": "nulls", "on_error": "onError", "as_": "outputAs", "squeeze": "squeeze",
+    "return_type": "returnType",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model as users give it, and as ``vonk.spark`` takes it.
+
+    Attributes
+    ----------
+    model, loader, pack
+        ``model``, ``model_loader`` and ``pack`` of ``vonk.spark.model_udf``.
+    shape, columns
+        ``input_shape`` and ``input_columns``, as far as they are said.
+    """
+
+    model: Any
+    loader: Callable[..., Any] | None = None
+    pack: Mapping[str, Any] | None = None
+    shape: Sequence[Any] | None = None
+    columns: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A deep-learning framework.
+
+    Attributes
+    ----------
+    module
+        Of ours: ``"sparkext.torch"``.
+    package
+        Of the framework: ``"torch"``.
+    prepare
+        Makes what ``vonk.spark`` takes of what the user gave.
+    """
+
+    module: str
+    package: str
+    prepare: Callable[[Given], Given] = lambda given: given
+
+    def ship(self, spark: SparkSession, given: Given, options: Mapping[str, Any]) -> Shipment:
+        """The model on its way to the workers.
+
+        Raises
+        ------
+        vonk.Error
+            It cannot be opened, or packed.
+        ImportError
+            The framework is not installed, and needed.
+        """
+        with needs(self.package, self.module):
+            ready = self.prepare(given)
+            return ship(spark, ready.model, make_options(options), loader=ready.loader, pack=ready.pack)
+
+    def udf(self, given: Given, batch_size: int, keywords: Mapping[str, Any]) -> ModelUDF:
+        """A model as a function of columns."""
+        known = chosen(keywords, f"{self.module}.model_udf")
+        session = known.pop("spark", None) or _session.active()
+        declared = known.pop("return_type", None)
+        given = replace(given, pack=known.pop("pack", None))
+        choices = {name: known.pop(name) for name in _BINDING if name in known}
+        shipment = self.ship(session, given, known)
+        columns = None if given.columns is None else list(given.columns)
+        binding = make_binding(columns, choices.pop("outputs", None), batch=max(0, batch_size) or None, **choices)
+        advise(session, stacklevel=4)
+        kind = _parse_datatype_string(declared) if isinstance(declared, str) else declared
+        with needs(self.package, self.module):
+            return make_udf(session, shipment, replace(binding, by_position=columns is not None), kind)
+
+    def summary(self, given: Given, keywords: Mapping[str, Any]) -> ModelSummary:
+        """What a model is."""
+        known = chosen(keywords, f"{self.module}.model_summary")
+        with needs(self.package, self.module):
+            ready = self.prepare(replace(given, pack=known.pop("pack", None)))
+            return _in_short(vonk.spark.model_summary(ready.model, model_loader=ready.loader, pack=ready.pack, **known))
+
+
+def _in_short(found: vonk.spark.ModelSummary) -> ModelSummary:
+    returns = found.return_type
+    kinds = [returns] if len(found.outputs) == 1 else [field.dataType for field in returns]
+    inputs = [_tensor(tensor, takes.types[0]) for tensor, takes in zip(found.inputs, found.columns, strict=True)]
+    outputs = [_tensor(tensor, kind) for tensor, kind in zip(found.outputs, kinds, strict=True)]
+    return ModelSummary(found.num_params, inputs, outputs, found.ddl())
+
+
+def _tensor(tensor: vonk.Tensor, kind: DataType) -> TensorSummary:
+    shape = None if tensor.shape is None else [dim if isinstance(dim, int) else -1 for dim in tensor.shape]
+    return TensorSummary(shape, kind.simpleString(), tensor.name)
+
+
+class _Prepared(VonkGiven):
+    """What a stage and its copies predict with, for each thing that they say of the inputs."""
+
+    def __init__(
+        self, model: Any, loader: Callable[..., Any] | None = None, pack: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(model, loader, pack)
+        self._said = Given(model, loader, pack)
+        self._ready: dict[str, VonkGiven] = {}
+
+    def ready(self, framework: Framework, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> VonkGiven:
+        key = repr((shape, columns))
+        if key not in self._ready:
+            ready = framework.prepare(replace(self._said, shape=shape, columns=columns))
+            self._ready[key] = VonkGiven(ready.model, ready.loader, ready.pack)
+        return self._ready[key]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Prepared, (self._said.model, self._said.loader, self._said.pack)
+
+
+class FrameworkModel(VonkModel, ExternalModel):
+    """A model of some framework as a stage of Spark ML. A framework's own class says which."""
+
+    _framework: Framework
+
+    def __init__(
+        self,
+        model: Any = None,
+        model_loader: Callable[[Any], Any] | None = None,
+        input_columns: Sequence[str] | None = None,
+        batch_size: int = -1,
+        **kwargs: Any,
+    ) -> None:
+        shape = kwargs.pop("input_shape", None)
+        known = chosen(kwargs, f"{self._framework.module}.Model")
+        known.pop("spark", None)
+        named = {_PARAMS[name]: known.pop(name) for name in _PARAMS if name in known}
+        pack = known.pop("pack", None)
+        super().__init__(model, model_loader=model_loader, pack=pack, options=known or None, **named)
+        self._given = _Prepared(model, model_loader, pack)
+        self._setDefault(batchSize=-1)
+        self.setParams(inputColumns=input_columns, inputShape=shape)
+        if batch_size != -1:
+            self.setBatchSize(batch_size)
+
+    def _ship(self, spark: SparkSession) -> Shipment:
+        given = self._given
+        with needs(self._framework.package, self._framework.module):
+            if isinstance(given, _Prepared):  # a stage that was loaded is prepared already
+                given = given.ready(self._framework, self.getInputShape(), self.getInputColumns())
+            return given.ship(spark, make_options(self.getOptions()))
+
+    def _named_binding(self) -> Binding:
+        binding = super()._named_binding()
+        names = self.getInputColumns()
+        if names is None:
+            return binding
+        if len(names) != len(binding.columns):
+            raise vonk.InvalidError(
+                f"inputColumns: names {len(names)} inputs ({', '.join(names)}), there are {len(binding.columns)} input"
+                f" columns ({', '.join(binding.columns)}): name one for each"
+            )
+        return replace(binding, columns=tuple(names))
+
+
+class ModulePlugin(Plugin):
+    """The plug-in of a module with the three functions."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def model_summary(self, model: Any, **kwargs: Any) -> ModelSummary:
+        """What a model is."""
+        found: ModelSummary = self._module.model_summary(model, **kwargs)
+        return found
+
+    def model_udf(
+        self,
+        model: Any,
+        model_loader: Callable[[Any], Any] | None = None,
+        input_columns: Sequence[str] | None = None,
+        batch_size: int = -1,
+        **kwargs: Any,
+    ) -> ModelUDF:
+        """A model as a function of columns."""
+        made: ModelUDF = self._module.model_udf(model, model_loader, input_columns, batch_size, **kwargs)
+        return made
+
+    def model(
+        self,
+        model: Any,
+        model_loader: Callable[[Any], Any] | None = None,
+        input_columns: Sequence[str] | None = None,
+        batch_size: int = -1,
+        **kwargs: Any,
+    ) -> Model:
+        """A model as a stage of Spark ML."""
+        made: Model = self._module.Model(model, model_loader, input_columns, batch_size, **kwargs)
+        return made
