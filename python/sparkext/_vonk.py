@@ -21,6 +21,7 @@ from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, make_binding, make_options
 from vonk.spark._udf import ModelUDF, make_udf
 
+from sparkext._given import Given
 from sparkext.framework import Model, ModelSummary, Plugin, TensorSummary
 from sparkext.model import ExternalModel
 from sparkext.util import chosen, needs
@@ -36,25 +37,6 @@ _PARAMS = {
     "outputs": "outputs", "nulls": "nulls", "on_error": "onError", "as_": "outputAs", "squeeze": "squeeze",
     "return_type": "returnType",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Given:
-    """A model as users give it, and as ``vonk.spark`` takes it.
-
-    Attributes
-    ----------
-    model, loader, pack
-        ``model``, ``model_loader`` and ``pack`` of ``vonk.spark.model_udf``.
-    shape, columns
-        ``input_shape`` and ``input_columns``, as far as they are said.
-    """
-
-    model: Any
-    loader: Callable[..., Any] | None = None
-    pack: Mapping[str, Any] | None = None
-    shape: Sequence[Any] | None = None
-    columns: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,13 +74,13 @@ class Framework:
     def udf(self, given: Given, batch_size: int, keywords: Mapping[str, Any]) -> ModelUDF:
         """A model as a function of columns."""
         known = chosen(keywords, f"{self.module}.model_udf")
+        given = _said(given, known)
         session = known.pop("spark", None) or _session.active()
         declared = known.pop("return_type", None)
-        given = replace(given, pack=known.pop("pack", None))
         choices = {name: known.pop(name) for name in _BINDING if name in known}
-        shipment = self.ship(session, given, known)
         columns = None if given.columns is None else list(given.columns)
         binding = make_binding(columns, choices.pop("outputs", None), batch=max(0, batch_size) or None, **choices)
+        shipment = self.ship(session, given, known)
         advise(session, stacklevel=4)
         kind = _parse_datatype_string(declared) if isinstance(declared, str) else declared
         with needs(self.package, self.module):
@@ -108,8 +90,17 @@ class Framework:
         """What a model is."""
         known = chosen(keywords, f"{self.module}.model_summary")
         with needs(self.package, self.module):
-            ready = self.prepare(replace(given, pack=known.pop("pack", None)))
+            ready = self.prepare(_said(given, known))
             return _in_short(vonk.spark.model_summary(ready.model, model_loader=ready.loader, pack=ready.pack, **known))
+
+
+def _said(given: Given, keywords: dict[str, Any]) -> Given:
+    """With what keywords say of how to read the model; they are taken out."""
+    shape = keywords.pop("input_shape", None)
+    pack = dict(keywords.pop("pack", None) or {})
+    if keywords.pop("trust", False):
+        pack["trust"] = True
+    return replace(given, pack=pack or None, shape=shape)
 
 
 def _in_short(found: vonk.spark.ModelSummary) -> ModelSummary:
@@ -128,11 +119,9 @@ def _tensor(tensor: vonk.Tensor, kind: DataType) -> TensorSummary:
 class _Prepared(VonkGiven):
     """What a stage and its copies predict with, for each thing that they say of the inputs."""
 
-    def __init__(
-        self, model: Any, loader: Callable[..., Any] | None = None, pack: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(model, loader, pack)
-        self._said = Given(model, loader, pack)
+    def __init__(self, said: Given) -> None:
+        super().__init__(said.model, said.loader)
+        self._said = said
         self._ready: dict[str, VonkGiven] = {}
 
     def ready(self, framework: Framework, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> VonkGiven:
@@ -143,7 +132,7 @@ class _Prepared(VonkGiven):
         return self._ready[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Prepared, (self._said.model, self._said.loader, self._said.pack)
+        return _Prepared, (self._said,)
 
 
 class FrameworkModel(VonkModel, ExternalModel):
@@ -159,15 +148,14 @@ class FrameworkModel(VonkModel, ExternalModel):
         batch_size: int = -1,
         **kwargs: Any,
     ) -> None:
-        shape = kwargs.pop("input_shape", None)
         known = chosen(kwargs, f"{self._framework.module}.Model")
         known.pop("spark", None)
+        said = _said(Given(model, model_loader), known)
         named = {_PARAMS[name]: known.pop(name) for name in _PARAMS if name in known}
-        pack = known.pop("pack", None)
-        super().__init__(model, model_loader=model_loader, pack=pack, options=known or None, **named)
-        self._given = _Prepared(model, model_loader, pack)
+        super().__init__(model, model_loader=model_loader, options=known or None, **named)
+        self._given = _Prepared(said)
         self._setDefault(batchSize=-1)
-        self.setParams(inputColumns=input_columns, inputShape=shape)
+        self.setParams(inputColumns=input_columns, inputShape=said.shape)
         if batch_size != -1:
             self.setBatchSize(batch_size)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import vonk
 
-#: Keywords of ``vonk.spark.model_udf`` that functions here take besides their own.
+#: Keywords that functions take besides those of old: most are those of ``vonk.spark.model_udf``.
 KEYWORDS = (
-    "outputs", "return_type", "nulls", "on_error", "as_", "squeeze", "pack", "spark",
+    "input_shape", "trust", "outputs", "return_type", "nulls", "on_error", "as_", "squeeze", "pack", "spark",
     "device", "plugin", "signature", "threads_per_run", "allow_native_code",
 )  # fmt: skip
 

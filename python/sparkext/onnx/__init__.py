@@ -7,7 +7,8 @@ from typing import Any
 
 from vonk.spark import ModelUDF
 
-from sparkext._vonk import Framework, FrameworkModel, Given
+from sparkext._given import Given
+from sparkext._vonk import Framework, FrameworkModel
 from sparkext.framework import ModelSummary
 
 __all__ = ["Model", "model_summary", "model_udf"]

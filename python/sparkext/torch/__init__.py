@@ -1,4 +1,4 @@
-"""PyTorch models."""
+"""PyTorch models: modules, TorchScript, exported programs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from typing import Any
 
 from vonk.spark import ModelUDF
 
-from sparkext._vonk import Framework, FrameworkModel, Given
+from sparkext._given import Given
+from sparkext._vonk import Framework, FrameworkModel
 from sparkext.framework import ModelSummary
 
 __all__ = ["Model", "model_summary", "model_udf"]
 
-_FRAMEWORK = Framework("sparkext.torch", "torch")
+
+def _prepare(given: Given) -> Given:
+    from sparkext.torch._prepare import prepare  # noqa: PLC0415 - imports torch
+
+    return prepare(given)
+
+
+_FRAMEWORK = Framework("sparkext.torch", "torch", _prepare)
 
 
 def model_udf(
@@ -27,15 +35,29 @@ def model_udf(
     Parameters
     ----------
     model
-        A module, or a path.
+        A module; or the path of TorchScript (``.ts``, ``.pt``), of an exported program (``.pt2``), or of a pickled
+        module (``.pt``, ``.pth``), which needs ``trust=True``. With a loader, its argument.
     model_loader
-        Called on the workers only, with `model`: gives a path there, or a module.
+        Called on the workers only, with `model`: gives a module, or a path there.
     input_columns
-        Names of the model's inputs, in the order of a call's columns.
+        Names of forward's arguments, in the order of a call's columns. Without ``input_shape``, each is one number
+        per row.
     batch_size
         Rows in one run of the model; below 1 chooses.
+    input_shape : list, optional
+        The shape of a row, ``[1, 28, 28]``, or of a batch, ``[-1, 1, 28, 28]``; of several inputs a list of shapes. A
+        module that begins with a linear layer, and a file that says it, do not need it.
+    trust : bool, optional
+        Code in a pickled module may be run. Only for files whose author you trust.
     **kwargs
         Of :func:`vonk.spark.model_udf`; others are left out, with a warning.
+
+    Raises
+    ------
+    vonk.InvalidError
+        The shape of the inputs is not known, or the file holds a state_dict alone. It is a ``ValueError``.
+    ImportError
+        PyTorch is not installed, and needed here.
     """
     return _FRAMEWORK.udf(Given(model, model_loader, columns=input_columns), batch_size, kwargs)
 

@@ -29,9 +29,13 @@ _SHOWN = 60
 
 
 def describe(
-    loader: Callable[..., Any], argument: Any, options: Options, pack: Mapping[str, Any] | None, memory: int | None
+    loader: Callable[..., Any],
+    argument: Any,
+    options: Options,
+    pack: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None,
+    memory: int | None,
 ) -> Source:
-    """A loader as a source that travels.
+    """A loader as a source that travels. ``pack`` may be a function that gives it for the live model, on the worker.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def describe(
         raise vonk.InvalidError(f"model_loader: {loader!r} is no function: pass one that gives a path or a model")
     arguments = () if argument is None else (argument,)
     title = _title(loader, arguments)
-    given = (loader, arguments, dict(pack or {}))
+    given = (loader, arguments, pack if callable(pack) else dict(pack or {}))
     try:
         pickled = cloudpickle.dumps(given)
         mark = identity(given)
@@ -143,6 +147,8 @@ def load(source: Source, folder: Path) -> tuple[Path, dict[str, Any]]:
         raise vonk.InvalidError(f"model_loader {source.title}: gave {kind}: return a path on the worker, or a model")
     from vonk.spark._staging import pack_to  # noqa: PLC0415 - packing needs NumPy and the model's framework
 
+    if callable(pack):
+        pack = pack(given)
     return pack_to(given, folder / "model.vonk", source.title, pack, say=False), options
 
 

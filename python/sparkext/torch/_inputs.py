@@ -1,0 +1,125 @@
+"""What a PyTorch model takes: said by the user, by the model itself, or found out.
+
+How it works: a module does not say the shapes of its inputs. With names of several columns and nothing else, each is
+one number per row. Of a module whose first layer is linear, the number of features is known; whether ``forward`` takes
+such rows is tried on a copy. Everything else has to be said.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from vonk import InvalidError
+from vonk.packing import torch_module
+from vonk.packing._opened import SHORT
+
+_HINTS = {"Conv1d": "[{0}, 100]", "Conv2d": "[{0}, 28, 28]", "Conv3d": "[{0}, 16, 28, 28]"}
+_LOOKUPS = ("Embedding", "EmbeddingBag")
+
+
+def describe(module: nn.Module, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> list[str]:
+    """The inputs as ``vonk.pack`` takes them: ``["x:f32[-1,4]"]``; none if the module describes them itself.
+
+    Parameters
+    ----------
+    module
+        Live, of Python or of TorchScript.
+    shape
+        ``input_shape``: of a row, or of a batch with -1 first; of several inputs a list of shapes.
+    columns
+        ``input_columns``.
+
+    Raises
+    ------
+    vonk.InvalidError
+        They are not known, or do not fit ``forward``.
+    """
+    module = torch_module.unwrapped(module)
+    needed, optional = _arguments(module)
+    if shape is not None:
+        shapes = list(shape) if any(isinstance(one, Sequence) for one in shape) else [shape]
+    elif any(getattr(module, name, None) is not None for name in ("example_inputs", "example_input_array")):
+        return []
+    elif columns is not None and len(needed) > 1:
+        shapes = [[]] * len(columns)
+    else:
+        shapes = [_found(module, needed)]
+    names = [*needed, *optional][: len(shapes)]
+    if not len(needed) <= len(shapes) <= len(names):
+        raise InvalidError(
+            f"{_name(module)}: forward takes {', '.join([*needed, *optional]) or 'nothing'}, {len(shapes)} inputs are"
+            " described: give input_shape= a shape for each, and input_columns= a name for each"
+        )
+    dtype = SHORT[torch_module.NAMES[_dtype(module)]]
+    return [f"{name}:{dtype}[{','.join(map(str, [-1, *_row(one)]))}]" for name, one in zip(names, shapes, strict=True)]
+
+
+def _row(shape: Sequence[Any]) -> list[int]:
+    """Without the dimension of the rows; a free one is -1."""
+    dims = [-1 if dim is None else int(dim) for dim in shape]
+    return dims[1:] if dims[:1] == [-1] else dims
+
+
+def _name(module: nn.Module) -> str:
+    return str(getattr(module, "original_name", type(module).__name__))
+
+
+def _arguments(module: nn.Module) -> tuple[list[str], list[str]]:
+    """Of forward: those without a default, and those with one."""
+    if isinstance(module, torch.jit.ScriptModule):
+        given: Any = module.forward
+        takes = [(one.name, one.has_default_value()) for one in given.schema.arguments[1:]]
+    else:
+        parameters = inspect.signature(module.forward).parameters.values()
+        named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        takes = [(one.name, one.default is not one.empty) for one in named]
+    return [name for name, has_default in takes if not has_default], [name for name, has in takes if has]
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    """Those with weights of their own, in the order in which they were made."""
+    return (part for part in module.modules() if any(True for _ in part.parameters(recurse=False)))
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    """Of the first layer's weights; ids are int64."""
+    first = next(_layers(module), None)
+    if first is None:
+        return torch.float32
+    if _name(first) in _LOOKUPS:
+        return torch.int64
+    return next(iter(first.parameters(recurse=False))).dtype
+
+
+def _found(module: nn.Module, needed: Sequence[str]) -> list[int]:
+    """The shape of a row, if the first layer is linear and forward takes rows of so many features."""
+    first = next(_layers(module), None)
+    failure = ""
+    if first is not None and _name(first) == "Linear" and len(needed) <= 1:
+        features = next(iter(first.parameters(recurse=False))).shape[1]
+        twin = copy.deepcopy(module) if isinstance(module, torch.jit.ScriptModule) else torch_module.copied(module)
+        try:
+            with torch.inference_mode():
+                twin.eval()(torch.zeros(2, features, dtype=_dtype(module)))
+        except Exception as error:
+            failure = f" (rows of {features} are not it: {torch_module.first_line(error)})"
+        else:
+            return [int(features)]
+    raise InvalidError(
+        f"{_name(module)}: a module of PyTorch does not say the shape of its inputs{failure}: give input_shape=, such"
+        f" as {_hint(first, needed)}, or setInputShape of a stage"
+    )
+
+
+def _hint(first: nn.Module | None, needed: Sequence[str]) -> str:
+    if len(needed) > 1:
+        return f"[{', '.join(['[4]'] * len(needed))}] for {', '.join(needed)}"
+    name = "" if first is None else _name(first)
+    if first is not None and name in _HINTS:
+        return _HINTS[name].format(next(iter(first.parameters(recurse=False))).shape[1])
+    return "[16]" if name in (*_LOOKUPS, "Linear") else "[3, 224, 224]"
