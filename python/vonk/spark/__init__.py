@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vonk.spark._advice import Setting, Settings, configure
+    from vonk.spark._huggingface import generate_udf, pipeline_udf, sentence_transformer_udf
     from vonk.spark._metrics import Counts, SparkStats, stats
     from vonk.spark._ml import Model
     from vonk.spark._summary import ModelSummary, model_summary
+    from vonk.spark._text_udf import TextUDF
     from vonk.spark._udf import ModelUDF, model_udf, register
 
 __all__ = [
@@ -28,10 +30,14 @@ __all__ = [
     "Setting",
     "Settings",
     "SparkStats",
+    "TextUDF",
     "configure",
+    "generate_udf",
     "model_summary",
     "model_udf",
+    "pipeline_udf",
     "register",
+    "sentence_transformer_udf",
     "stats",
 ]
 
@@ -44,10 +50,14 @@ _MODULES = {
     "Setting": "_advice",
     "Settings": "_advice",
     "SparkStats": "_metrics",
+    "TextUDF": "_text_udf",
     "configure": "_advice",
+    "generate_udf": "_huggingface",
     "model_summary": "_summary",
     "model_udf": "_udf",
+    "pipeline_udf": "_huggingface",
     "register": "_udf",
+    "sentence_transformer_udf": "_huggingface",
     "stats": "_metrics",
 }
 

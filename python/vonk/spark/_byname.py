@@ -7,11 +7,34 @@ plain data, and imports what it names when it is first called, in each task.
 
 from __future__ import annotations
 
+import pickle
 import re
+import zlib
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import vonk
+
+#: Payloads above this are compressed: names of many columns shrink to a tenth.
+_LARGE = 1000
+
+
+def dump(*parts: Any) -> bytes:
+    """Plain data as the payload of a function; :func:`load` gives the parts back."""
+    plain = pickle.dumps(parts)
+    return zlib.compress(plain) if len(plain) > _LARGE else plain
+
+
+def load(payload: bytes) -> tuple[Any, ...]:
+    """What was dumped."""
+    parts: tuple[Any, ...] = pickle.loads(zlib.decompress(payload) if payload[:1] == b"x" else payload)
+    return parts
+
+
+def fields_given(spec: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not at their default."""
+    return {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
 
 
 def by_name(title: str, module: str, name: str, payload: bytes) -> Callable[..., Any]:

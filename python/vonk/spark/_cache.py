@@ -41,7 +41,7 @@ class Entry:
         self._cache = cache
         self.key = key
         self.nbytes = 0
-        self.model: vonk.Model = None  # type: ignore[assignment]  # nobody sees it before it is there
+        self.model: Any = None  # a vonk.Model, or one of vonk.huggingface; nobody sees it before it is there
         self.kept: dict[Hashable, Any] = {}
         self._users = 0
         self._is_ready = threading.Event()
@@ -105,12 +105,12 @@ class Cache:
     def _open(self, entry: Entry, source: Source) -> None:
         bound = _memory.bound(source.memory)
         try:
-            with _opening.Opening(source) as opening:
+            with _opening.opening(source) as opening:
                 self._reserve(entry, opening.nbytes, bound, source.title)
                 began = time.perf_counter_ns()
                 model = opening.open()
             try:
-                self._reserve(entry, _opening.weight_bytes(model), bound, source.title)
+                self._reserve(entry, opening.weight_bytes(model), bound, source.title)
             except vonk.Error:
                 model.close()
                 raise
@@ -165,7 +165,8 @@ def lease(source: Source) -> Entry:
 def open_source(source: Source) -> vonk.Model:
     """The model alone; whoever predicts for longer than a moment uses :func:`lease`."""
     with lease(source) as entry:
-        return entry.model
+        model: vonk.Model = entry.model
+        return model
 
 
 def counts() -> dict[str, int]:

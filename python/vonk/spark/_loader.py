@@ -134,7 +134,7 @@ def load(source: Source, folder: Path) -> tuple[Path, dict[str, Any]]:
         The loader failed; the message names it.
     """
     options: dict[str, Any] = dict(source.options)
-    given, pack = _call(source)
+    given, pack = call(source)
     if isinstance(given, str | os.PathLike):
         path = Path(given)
         if not path.exists():
@@ -152,7 +152,14 @@ def load(source: Source, folder: Path) -> tuple[Path, dict[str, Any]]:
     return pack_to(given, folder / "model.vonk", source.title, pack, say=False), options
 
 
-def _call(source: Source) -> tuple[Any, Mapping[str, Any]]:
+def call(source: Source) -> tuple[Any, Mapping[str, Any]]:
+    """What the loader gives, on a worker, and the arguments of ``vonk.pack`` that came with it.
+
+    Raises
+    ------
+    vonk.Error
+        The loader failed; the message names it.
+    """
     assert source.loader is not None
     try:
         function, arguments, pack = cloudpickle.loads(source.loader)

@@ -6,13 +6,25 @@ import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark import SparkFiles
 
 import vonk
 from vonk.spark import _loader
 from vonk.spark._spec import Source
+
+if TYPE_CHECKING:
+    from vonk.spark._text_opening import TextOpening
+
+
+def opening(source: Source) -> Opening | TextOpening:
+    """What opens a source."""
+    if source.kind is None:
+        return Opening(source)
+    from vonk.spark._text_opening import TextOpening  # noqa: PLC0415 - of workers with such models
+
+    return TextOpening(source)
 
 
 class Opening:
@@ -61,6 +73,11 @@ class Opening:
                 f"model_loader {self._source.title}: {error.message}", error.code, error.row, error.native_code
             ) from None
 
+    def weight_bytes(self, model: Any) -> int:
+        """Of what it opened; the size of its file where the format does not say."""
+        summary = model.summary()
+        return summary.weight_bytes or summary.file_bytes or _file_bytes(Path(summary.path))
+
     def _find(self) -> Path:
         path = Path(locate(self._source))
         if not path.exists():
@@ -89,12 +106,6 @@ def locate(source: Source) -> str:
     # Once a classic session has artifacts, its workers look into a folder inside the one with the context's files.
     above = Path(SparkFiles.getRootDirectory()).parent / source.file
     return os.fspath(above) if not Path(found).exists() and above.exists() else found
-
-
-def weight_bytes(model: vonk.Model) -> int:
-    """Of an open model; the size of its file where the format does not say."""
-    summary = model.summary()
-    return summary.weight_bytes or summary.file_bytes or _file_bytes(Path(summary.path))
 
 
 def _file_bytes(path: Path) -> int:

@@ -37,6 +37,8 @@ class Source:
         For ``vonk.open``.
     memory
         Bound of a worker's models in bytes, as the session's ``spark.vonk.modelMemory`` says; None: the worker's own.
+    kind
+        Of Hugging Face's models, ``"encoder"``, ``"pipeline"`` or ``"generator"``; None: ``vonk.open`` opens it.
     """
 
     title: str
@@ -46,11 +48,12 @@ class Source:
     identity: str | None = None
     options: Options = ()
     memory: int | None = field(default=None, compare=False)
+    kind: str | None = None
 
     @property
     def key(self) -> Hashable:
         """Equal for the same model with the same options: a worker keeps one."""
-        return self.sha256 or self.identity, self.options
+        return self.sha256 or self.identity, self.kind, self.options
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,17 +68,38 @@ def stage(path: Path, options: Mapping[str, Any], pack: Mapping[str, Any] | None
     vonk.Error
         It cannot be read, or packed, or there is no room for the copy.
     """
+    how = repr(sorted(options.items())), repr(pack)
+    return stage_as(path, how, lambda path, work: _one_file(path, options, pack, work))
+
+
+def stage_as(path: Path, how: Hashable, make: Callable[[Path, Path], tuple[Path, Mapping[str, Any]]]) -> Staged:
+    """A file or folder, made one file by a function, once for what has not changed since.
+
+    Parameters
+    ----------
+    path
+        On the driver.
+    how
+        What the function does, besides the path.
+    make
+        Gets the path and an empty folder; gives the file, and the options of ``vonk.open`` that are left.
+
+    Raises
+    ------
+    vonk.Error
+        It cannot be read, or there is no room for the copy.
+    """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: what lies beside the link belongs to the model
     if not path.exists():
         raise vonk.FileError(f"model '{path}': no such file or folder on the driver", "VONK_IO")
     with _lock:
-        key = (_fingerprint(path), repr(sorted(options.items())), repr(pack))
+        key = _fingerprint(path), how
         found = _known.get(key)
         if found is not None and found.path.exists():
             return found
         with _room(path.name), _workplace() as work:
             is_racy = _is_racy(path)
-            made, left = _one_file(path, options, pack, work)
+            made, left = make(path, work)
             found = _keep(made, path.name, left)
             if not is_racy:
                 _known[key] = found
@@ -94,9 +115,21 @@ def stage_object(model: Any, options: Mapping[str, Any], pack: Mapping[str, Any]
         It cannot be packed.
     """
     title = type(model).__name__
+    return stage_made(
+        title, lambda work: pack_to(model, work / f"{_plain(title)}.vonk", title, pack or {}, say=True), options
+    )
+
+
+def stage_made(title: str, make: Callable[[Path], Path], options: Mapping[str, Any]) -> Staged:
+    """A file that a function makes in an empty folder.
+
+    Raises
+    ------
+    vonk.Error
+        There is no room for the copy.
+    """
     with _lock, _room(title), _workplace() as work:
-        made = pack_to(model, work / f"{_plain(title)}.vonk", title, pack or {}, say=True)
-        return _keep(made, title, options)
+        return _keep(make(work), title, options)
 
 
 def pack_to(model: Any, target: Path, title: str, pack: Mapping[str, Any], *, say: bool) -> Path:

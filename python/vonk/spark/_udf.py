@@ -15,6 +15,7 @@ from vonk.spark._advice import advise
 from vonk.spark._metrics import Meter, make_meter
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, make_binding, make_options
+from vonk.spark._text_udf import TextUDF
 from vonk.spark._worker import make_function
 
 
@@ -211,6 +212,11 @@ class ModelUDF:
             self._functions[key] = _compat.column_function(self._scorer(binding), self.returnType)
         return self._functions[key]
 
+    @property
+    def sql_function(self) -> Callable[..., Column]:
+        """What ``spark.udf.register`` takes."""
+        return self._function(self._binding)
+
     def _scorer(self, binding: Binding) -> Callable[..., Any]:
         """The function of Arrow arrays that runs on the workers."""
         self._shipment.send(self._spark)
@@ -225,7 +231,7 @@ class ModelUDF:
         return _compat.map_columns(rows, call.columns, self._scorer(call.binding), schema, paths)
 
 
-def register(spark: SparkSession, name: str, model: Any, **options: Any) -> ModelUDF:
+def register(spark: SparkSession, name: str, model: Any, **options: Any) -> ModelUDF | TextUDF:
     """Makes a model a function of SQL: ``SELECT digit(pixels) FROM images``.
 
     Parameters
@@ -235,7 +241,7 @@ def register(spark: SparkSession, name: str, model: Any, **options: Any) -> Mode
     name
         Of the function.
     model
-        What :func:`model_udf` takes, or what it gave.
+        What :func:`model_udf` takes, or what it or a function of Hugging Face's models gave.
     **options
         As for :func:`model_udf`.
 
@@ -249,10 +255,12 @@ def register(spark: SparkSession, name: str, model: Any, **options: Any) -> Mode
     vonk.InvalidError
         Options for a function that is made already.
     """
-    if isinstance(model, ModelUDF) and options:
+    is_made = isinstance(model, ModelUDF | TextUDF)
+    if is_made and options:
         raise vonk.InvalidError(
-            f"register: {model!r} is made already, {', '.join(options)} cannot be changed: give them to model_udf"
+            f"register: {model!r} is made already, {', '.join(options)} cannot be changed: give them to"
+            f" {'model_udf' if isinstance(model, ModelUDF) else 'the function that made it'}"
         )
-    function = model if isinstance(model, ModelUDF) else model_udf(model, spark=spark, **options)
-    spark.udf.register(name, function._function(function._binding))
+    function: ModelUDF | TextUDF = model if is_made else model_udf(model, spark=spark, **options)
+    spark.udf.register(name, function.sql_function)
     return function

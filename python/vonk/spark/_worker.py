@@ -7,11 +7,9 @@ predictions come back as Arrow memory; the interpreter's lock is released meanwh
 
 from __future__ import annotations
 
-import pickle
 import time
-import zlib
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow
@@ -19,7 +17,7 @@ from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import _parse_datatype_json_string
 
 import vonk
-from vonk.spark._byname import by_name
+from vonk.spark._byname import by_name, dump, fields_given, load
 from vonk.spark._cache import Entry, lease
 from vonk.spark._columns import Arrangement, one_column
 from vonk.spark._explain import explain
@@ -27,8 +25,6 @@ from vonk.spark._metrics import Meter
 from vonk.spark._spec import Binding, Source
 from vonk.spark._types import agree, result_type
 
-#: Payloads above this are compressed: names of many columns shrink to a tenth.
-_LARGE = 1000
 #: Functions over one model whose bindings a worker keeps.
 _KEPT = 64
 
@@ -45,20 +41,13 @@ def make_function(source: Source, binding: Binding, declared: str | None, meter:
     meter
         Where its counts go.
     """
-    plain = pickle.dumps((_given(source), _given(binding), declared, None if meter is None else asdict(meter)))
-    payload = zlib.compress(plain) if len(plain) > _LARGE else plain
+    payload = dump(fields_given(source), fields_given(binding), declared, None if meter is None else asdict(meter))
     return by_name(source.title, "vonk.spark._worker", "start", payload)
-
-
-def _given(spec: Source | Binding) -> dict[str, Any]:
-    """Fields that are not at their default."""
-    return {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
 
 
 def start(payload: bytes) -> Scorer:
     """What :func:`make_function` put together."""
-    plain = zlib.decompress(payload) if payload[:1] == b"x" else payload
-    source, binding, declared, meter = pickle.loads(plain)
+    source, binding, declared, meter = load(payload)
     return Scorer(Source(**source), Binding(**binding), declared, None if meter is None else Meter(**meter), payload)
 
 
