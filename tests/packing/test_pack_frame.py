@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import vonk
-from vonk.packing import _bundle, _compare, _recognise, _samples, _steps, _zip, onnx
+from vonk.packing import _bundle, _compare, _quiet, _recognise, _samples, _steps, _zip, onnx
 from vonk.packing._plan import Conversion, Port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -532,3 +533,14 @@ def test_modules_in_the_working_directory_are_not_run(tmp_path):
 def test_numbers_in_the_manifest_are_of_one_width():
     for value in (0.0, 1e-7, 8.94e-8, 1e-320, 0.5, 9.96e9):
         assert len(_bundle.number(value)) == 7
+
+
+def test_what_a_library_logs_after_packing_reaches_the_stream_that_it_would_have_had(capsys):
+    with _quiet.Quiet() as aside:
+        handler = logging.StreamHandler()  # keeps sys.stderr, as that of absl does, which Keras imports
+        handler.handle(logging.makeLogRecord({"msg": "meanwhile"}))
+        print("meanwhile on standard output")
+        said = aside.printed()
+    handler.handle(logging.makeLogRecord({"msg": "later"}))
+    assert said.splitlines() == ["meanwhile", "meanwhile on standard output"]
+    assert tuple(capsys.readouterr()) == ("", "later\n")

@@ -2,7 +2,8 @@
 
 How it works: descriptors 1 and 2 and ``sys.stdout`` and ``sys.stderr`` point to a nameless file meanwhile: TensorFlow's
 and PyTorch's C++ write to the descriptors, their Python to the objects. Descriptors belong to the process, so what
-other threads print meanwhile goes there, too.
+other threads print meanwhile goes there, too. A library that is imported meanwhile may keep ``sys.stderr`` for good, as
+absl does for its log: what it writes there later goes to the stream that was there before.
 """
 
 from __future__ import annotations
@@ -19,6 +20,36 @@ from typing import IO, Any
 _KEPT = 20_000
 
 
+class _Aside(io.TextIOBase):
+    """Stands for a stream: writes to a file until it is ended, and to the stream from then on."""
+
+    def __init__(self, file: IO[str], stream: Any) -> None:
+        self._target: Any = file
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # read-only, as that of files is
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        if self._target is not None:  # None is what sys.stderr is where there is no terminal
+            self._target.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._target is not None:
+            self._target.flush()
+
+    def fileno(self) -> int:
+        return super().fileno() if self._target is None else int(self._target.fileno())
+
+    def end(self) -> None:
+        self._target = self._stream
+
+
 class Quiet:
     """Keeps the output of a ``with`` block aside."""
 
@@ -27,6 +58,8 @@ class Quiet:
         self._file: IO[bytes] | None = None
         self._saved: dict[int, int] = {}
         self._streams: tuple[Any, Any] = (None, None)
+        self._asides: tuple[_Aside, ...] = ()
+        self._text: IO[str] | None = None
 
     def __enter__(self) -> Quiet:
         if self._is_on:
@@ -68,18 +101,22 @@ class Quiet:
         for number in self._saved:
             os.dup2(aside, number)
         self._streams = (sys.stdout, sys.stderr)
-        text = io.TextIOWrapper(os.fdopen(os.dup(aside), "wb", 0), "utf-8", "replace", write_through=True)
-        sys.stdout = sys.stderr = text
+        self._text = io.TextIOWrapper(os.fdopen(os.dup(aside), "wb", 0), "utf-8", "replace", write_through=True)
+        self._asides = tuple(_Aside(self._text, stream) for stream in self._streams)
+        sys.stdout, sys.stderr = self._asides
 
     def _end(self) -> None:
         _flush()
-        text = sys.stderr
         sys.stdout, sys.stderr = self._streams
+        for aside in self._asides:
+            aside.end()
         for number, copy in self._saved.items():
             os.dup2(copy, number)
             os.close(copy)
         self._saved = {}
-        text.close()
+        assert self._text is not None
+        self._text.close()
+        self._text = None
 
 
 def _flush() -> None:
