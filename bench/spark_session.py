@@ -21,12 +21,18 @@ TICK = os.sysconf("SC_CLK_TCK")
 def cluster() -> Iterator[str]:
     """The URL of a standalone cluster, two workers of one core each; it ends with the block."""
     command, folder = [str(ROOT / "tools" / "cluster")], ["--folder", str(FOLDER / "cluster")]
+    up = [*command, "up", *folder, "--workers", "2", "--cores", "1", "--memory", "2g"]
+    done = subprocess.run(up, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {' '.join(up)} ended with status {done.returncode}")
+    url = next((line.split()[1] for line in done.stdout.splitlines() if line.startswith("master:")), None)
+    if url is None:
+        raise SystemExit(
+            f"bench: {done.stdout.strip()}: another one measures, or was killed: wait, or '{' '.join(command)} down"
+            f" {' '.join(folder)}'"
+        )
     try:
-        up = [*command, "up", *folder, "--workers", "2", "--cores", "1", "--memory", "2g"]
-        done = subprocess.run(up, stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"bench: {' '.join(up)} ended with status {done.returncode}")
-        yield next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("master:"))
+        yield url
     finally:
         subprocess.run([*command, "down", *folder], stdout=subprocess.DEVNULL, check=False)
 
