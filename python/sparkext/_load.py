@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import sys
 import warnings
@@ -19,12 +18,12 @@ import zipfile
 from collections.abc import Hashable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from pyspark.sql import SparkSession
 from vonk.spark import _session
 
 from sparkext.framework import Plugin
+from sparkext.util import is_installed
 
 GROUP = "sparkext.plugins"
 #: Those that come with this library, so that they are found also where it is not installed as a distribution.
@@ -39,7 +38,7 @@ _sent: dict[tuple[Hashable, str], str] = {}
 
 def plugins() -> dict[str, str]:
     """The plug-ins that are installed: name, as :func:`load` takes it, to module."""
-    ours = {name: module for name, module in _OURS.items() if _is_there(module)}
+    ours = {name: module for name, module in _OURS.items() if is_installed(module)}
     others = {point.name: point.value.partition(":")[0] for point in importlib.metadata.entry_points(group=GROUP)}
     return dict(sorted({**ours, **others}.items()))
 
@@ -72,11 +71,11 @@ def load(module_name: str, zip_path: str | os.PathLike[str] | None = None) -> Pl
     """
     if zip_path is None:
         module = _installed(module_name)
+        found = _plugin_of(module)
     else:
         path = Path(zip_path).absolute()
-        module = _from_zip(module_name, path)
+        module, found = _from_zip(module_name, path)
         _send(_session.active(), path)
-    found: Plugin = _plugin_of(module)
     for method in _METHODS:
         if not hasattr(module, method):
             setattr(module, method, getattr(found, method))
@@ -85,17 +84,10 @@ def load(module_name: str, zip_path: str | os.PathLike[str] | None = None) -> Pl
     return found
 
 
-def _is_there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
 def _installed(name: str) -> ModuleType:
     known = plugins()
     module = known.get(name, name)
-    if not _is_there(module):
+    if not is_installed(module):
         listed = ", ".join(f"{short} ({full})" for short, full in known.items()) or "none"
         raise ImportError(
             f"sparkext.load: no plug-in '{name}': installed are {listed}: give one of these, or the zip file it is in",
@@ -104,25 +96,40 @@ def _installed(name: str) -> ModuleType:
     return importlib.import_module(module)
 
 
-def _from_zip(name: str, path: Path) -> ModuleType:
-    """The module in a zip file; the one that is loaded, if it came from a file of the same content."""
+def _from_zip(name: str, path: Path) -> tuple[ModuleType, Plugin]:
+    """The module in a zip file, and its plug-in; the one that is loaded, if it came from a file of the same content."""
     digest = _check(name, path)
     if _loaded.get(name) == digest and name in sys.modules:
-        return sys.modules[name]
-    former = {key: sys.modules.pop(key) for key in [*sys.modules] if key == name or key.startswith(f"{name}.")}
+        return sys.modules[name], _plugin_of(sys.modules[name])
+    former = _forget(name)
     sys.path.insert(0, os.fspath(path))  # it stays: modules beside this one may be imported later
     importlib.invalidate_caches()
     try:
-        module = importlib.import_module(name)
-    except Exception as error:
+        module = _imported(name, path)
+        found = _plugin_of(module)
+    except BaseException:
         sys.path.remove(os.fspath(path))
+        _forget(name)
         sys.modules.update(former)
+        raise
+    _loaded[name] = digest
+    return module, found
+
+
+def _forget(name: str) -> dict[str, ModuleType]:
+    """Takes a module, and those in it, out of those that are imported."""
+    names = [key for key in sys.modules if key == name or key.startswith(f"{name}.")]
+    return {key: sys.modules.pop(key) for key in names}
+
+
+def _imported(name: str, path: Path) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
         raise ImportError(
             f"sparkext.load: {path}: its module '{name}' cannot be imported: {type(error).__name__}: {error}",
             name=getattr(error, "name", None) or name,
         ) from error
-    _loaded[name] = digest
-    return module
 
 
 def _check(name: str, path: Path) -> str:
@@ -169,7 +176,7 @@ def _send(spark: SparkSession, path: Path) -> None:
         )
 
 
-def _plugin_of(module: ModuleType) -> Any:
+def _plugin_of(module: ModuleType) -> Plugin:
     where = getattr(module, "__file__", None) or module.__name__
     make = getattr(module, "plugin", None)
     if not callable(make):
@@ -178,7 +185,7 @@ def _plugin_of(module: ModuleType) -> Any:
             name=module.__name__,
         )
     try:
-        found = make()
+        found: Plugin = make()
     except Exception as error:
         raise ImportError(
             f"sparkext.load: {where}: plugin() failed: {type(error).__name__}: {error}", name=module.__name__

@@ -6,8 +6,10 @@ Preparing turns what users give into what ``vonk.spark`` takes: mostly nothing i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import vonk
@@ -57,6 +59,13 @@ class Framework:
     package: str
     prepare: Callable[[Given], Given] = lambda given: given
 
+    def ready(self, given: Given) -> Given:
+        """What ``vonk.spark`` takes. A loader is called with the model, as of old, also where that is None."""
+        loader = given.loader
+        if loader is not None and given.model is None and _takes_one(loader):
+            loader = partial(loader, None)
+        return self.prepare(replace(given, loader=loader))
+
     def ship(self, spark: SparkSession, given: Given, options: Mapping[str, Any]) -> Shipment:
         """The model on its way to the workers.
 
@@ -68,7 +77,7 @@ class Framework:
             The framework is not installed, and needed.
         """
         with needs(self.package, self.module):
-            ready = self.prepare(given)
+            ready = self.ready(given)
             return ship(spark, ready.model, make_options(options), loader=ready.loader, pack=ready.pack)
 
     def udf(self, given: Given, batch_size: int, keywords: Mapping[str, Any]) -> ModelUDF:
@@ -90,8 +99,16 @@ class Framework:
         """What a model is."""
         known = chosen(keywords, f"{self.module}.model_summary")
         with needs(self.package, self.module):
-            ready = self.prepare(_said(given, known))
+            ready = self.ready(_said(given, known))
             return _in_short(vonk.spark.model_summary(ready.model, model_loader=ready.loader, pack=ready.pack, **known))
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _said(given: Given, keywords: dict[str, Any]) -> Given:
@@ -127,7 +144,7 @@ class _Prepared(VonkGiven):
     def ready(self, framework: Framework, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> VonkGiven:
         key = repr((shape, columns))
         if key not in self._ready:
-            ready = framework.prepare(replace(self._said, shape=shape, columns=columns))
+            ready = framework.ready(replace(self._said, shape=shape, columns=columns))
             self._ready[key] = VonkGiven(ready.model, ready.loader, ready.pack)
         return self._ready[key]
 
@@ -161,9 +178,12 @@ class FrameworkModel(VonkModel, ExternalModel):
 
     def _ship(self, spark: SparkSession) -> Shipment:
         given = self._given
+        if not isinstance(given, _Prepared) and given.loader is not None:  # a stage that was loaded
+            given = self._given = _Prepared(Given(given.model, given.loader))
         with needs(self._framework.package, self._framework.module):
-            if isinstance(given, _Prepared):  # a stage that was loaded is prepared already
-                given = given.ready(self._framework, self.getInputShape(), self.getInputColumns())
+            if isinstance(given, _Prepared):  # else it is the one file that was saved
+                columns = self.getInputCols() if self.isSet(self.inputCols) else None
+                given = given.ready(self._framework, self.getInputShape(), self.getInputColumns() or columns)
             return given.ship(spark, make_options(self.getOptions()))
 
     def _named_binding(self) -> Binding:
@@ -184,6 +204,7 @@ class ModulePlugin(Plugin):
 
     def __init__(self, module: Any) -> None:
         self._module = module
+        vars(self)["model_udf"] = module.model_udf  # itself: a warning names the line of whoever calls it
 
     def model_summary(self, model: Any, **kwargs: Any) -> ModelSummary:
         """What a model is."""

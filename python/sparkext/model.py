@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def _to_shape(value: Any) -> list[Any]:
-    """A list of numbers, or one such list for each input."""
-    if isinstance(value, Sequence) and any(isinstance(one, list | tuple) for one in value):
-        return [TypeConverters.toListInt(one) for one in value]
-    return TypeConverters.toListInt(value)
+    """A list of numbers, or one such list for each input; None is -1, a free dimension."""
+    if isinstance(value, list | tuple) and any(isinstance(one, list | tuple) for one in value):
+        return [_to_shape(one) for one in value]
+    return TypeConverters.toListInt([-1 if dim is None else dim for dim in value])
 
 
 class CommonParams(Params):

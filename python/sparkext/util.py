@@ -47,6 +47,14 @@ def chosen(keywords: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if name in KEYWORDS}
 
 
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 @contextmanager
 def needs(package: str, where: str) -> Iterator[None]:
     """Says which framework is missing, if something fails and it is.
@@ -59,9 +67,9 @@ def needs(package: str, where: str) -> Iterator[None]:
     try:
         yield
     except (vonk.Error, ImportError) as error:
-        if importlib.util.find_spec(package) is not None:
+        if is_installed(package) or isinstance(error, vonk.FileError | vonk.InvalidError):
             raise
         raise ImportError(
-            f"{where}: {package} cannot be imported: pip install {package}, or make setup EXTRAS=...: {error}",
+            f"{where}: {package} cannot be imported: pip install {package}, here and on the workers: {error}",
             name=package,
         ) from error

@@ -31,3 +31,36 @@ def load_state(path):
     model = LinearModel()
     model.load_state_dict(torch.load(path))
     return model
+
+
+def dropping():
+    """In training mode, Dropout sets half of the numbers to zero, others each time."""
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(2, 64), nn.Dropout(0.5), nn.Linear(64, 1)).train()
+
+
+def convolution():
+    """Images [1, 6, 6] to three numbers."""
+    torch.manual_seed(2)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+
+
+class Housing(nn.Module):
+    """Several arguments, a number per row each."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.inner = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+
+    def forward(self, a, b, c):
+        return self.inner(torch.stack([a, b, c], dim=1))
+
+
+def housing():
+    return Housing().eval()
+
+
+def load_trained(path):
+    """A model_loader that reads nothing."""
+    return trained()

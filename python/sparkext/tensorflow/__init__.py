@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vonk.spark import ModelUDF
 
-from sparkext._given import Given
+from sparkext._given import Describing, Given, shapes_of, written
 from sparkext._vonk import Framework, FrameworkModel
 from sparkext.framework import ModelSummary
 
 __all__ = ["Model", "model_summary", "model_udf"]
 
-_FRAMEWORK = Framework("sparkext.tensorflow", "tensorflow")
+
+def _describe(model: Any, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> list[str]:
+    """The inputs of a model of Keras that does not know them: of a class of one's own that was not called yet."""
+    if shape is None or getattr(model, "inputs", None):
+        return []
+    shapes = shapes_of(shape)
+    names = columns if columns is not None and len(columns) == len(shapes) else None
+    numbered = ["input"] if len(shapes) == 1 else [f"input_{i}" for i in range(len(shapes))]
+    return [written(name, "f32", row) for name, row in zip(names or numbered, shapes, strict=True)]
+
+
+def _prepare(given: Given) -> Given:
+    describing = Describing(given.pack or {}, given.shape, given.columns, _describe)
+    if given.loader is not None:
+        return replace(given, pack=describing)
+    return given if isinstance(given.model, str | os.PathLike) else replace(given, pack=describing(given.model) or None)
+
+
+_FRAMEWORK = Framework("sparkext.tensorflow", "tensorflow", _prepare)
 
 
 def model_udf(
@@ -35,8 +55,18 @@ def model_udf(
         Names of the model's inputs, in the order of a call's columns.
     batch_size
         Rows in one run of the model; below 1 chooses.
+    input_shape : list, optional
+        For a model that does not know the shape of its input: of a row, ``[784]``, or of a batch, ``[-1, 784]``; of
+        several inputs a list of shapes.
     **kwargs
         Of :func:`vonk.spark.model_udf`; others are left out, with a warning.
+
+    Raises
+    ------
+    vonk.Error
+        The model cannot be opened.
+    ImportError
+        TensorFlow is not installed, and needed here.
     """
     return _FRAMEWORK.udf(Given(model, model_loader, columns=input_columns), batch_size, kwargs)
 

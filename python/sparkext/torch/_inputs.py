@@ -18,31 +18,33 @@ from vonk import InvalidError
 from vonk.packing import torch_module
 from vonk.packing._opened import SHORT
 
+from sparkext._given import shapes_of, written
+
 _HINTS = {"Conv1d": "[{0}, 100]", "Conv2d": "[{0}, 28, 28]", "Conv3d": "[{0}, 16, 28, 28]"}
 _LOOKUPS = ("Embedding", "EmbeddingBag")
 
 
-def describe(module: nn.Module, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> list[str]:
-    """The inputs as ``vonk.pack`` takes them: ``["x:f32[-1,4]"]``; none if the module describes them itself.
+def describe(model: Any, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> list[str]:
+    """The inputs as ``vonk.pack`` takes them: ``["x:f32[-1,4]"]``; none if the model describes them itself.
 
     Parameters
     ----------
-    module
-        Live, of Python or of TorchScript.
-    shape
-        ``input_shape``: of a row, or of a batch with -1 first; of several inputs a list of shapes.
-    columns
-        ``input_columns``.
+    model
+        A module of Python or of TorchScript; anything else describes itself.
+    shape, columns
+        ``input_shape``, ``input_columns``.
 
     Raises
     ------
     vonk.InvalidError
         They are not known, or do not fit ``forward``.
     """
-    module = torch_module.unwrapped(module)
+    if not isinstance(model, nn.Module):
+        return []
+    module = torch_module.unwrapped(model)
     needed, optional = _arguments(module)
     if shape is not None:
-        shapes = list(shape) if any(isinstance(one, Sequence) for one in shape) else [shape]
+        shapes = shapes_of(shape)
     elif any(getattr(module, name, None) is not None for name in ("example_inputs", "example_input_array")):
         return []
     elif columns is not None and len(needed) > 1:
@@ -56,13 +58,7 @@ def describe(module: nn.Module, shape: Sequence[Any] | None, columns: Sequence[s
             " described: give input_shape= a shape for each, and input_columns= a name for each"
         )
     dtype = SHORT[torch_module.NAMES[_dtype(module)]]
-    return [f"{name}:{dtype}[{','.join(map(str, [-1, *_row(one)]))}]" for name, one in zip(names, shapes, strict=True)]
-
-
-def _row(shape: Sequence[Any]) -> list[int]:
-    """Without the dimension of the rows; a free one is -1."""
-    dims = [-1 if dim is None else int(dim) for dim in shape]
-    return dims[1:] if dims[:1] == [-1] else dims
+    return [written(name, dtype, row) for name, row in zip(names, shapes, strict=True)]
 
 
 def _name(module: nn.Module) -> str:
@@ -118,7 +114,7 @@ def _found(module: nn.Module, needed: Sequence[str]) -> list[int]:
 
 def _hint(first: nn.Module | None, needed: Sequence[str]) -> str:
     if len(needed) > 1:
-        return f"[{', '.join(['[4]'] * len(needed))}] for {', '.join(needed)}"
+        return f"{[[4]] * len(needed)} for {', '.join(needed)}, or input_columns= if each is one number per row"
     name = "" if first is None else _name(first)
     if first is not None and name in _HINTS:
         return _HINTS[name].format(next(iter(first.parameters(recurse=False))).shape[1])

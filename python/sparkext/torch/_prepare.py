@@ -8,7 +8,7 @@ objects that travel with it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import vonk
 from torch import nn
 from vonk.packing import PackError, _recognise, torch_files
 
-from sparkext._given import Given
+from sparkext._given import Describing, Given
 from sparkext.torch import _inputs
 
 
@@ -32,7 +32,7 @@ def prepare(given: Given) -> Given:
     """
     assert not callable(given.pack)
     pack = dict(given.pack or {})
-    describing = Describing(pack, given.shape, given.columns)
+    describing = Describing(pack, given.shape, given.columns, _inputs.describe)
     if given.loader is not None:
         return replace(given, loader=Loading(given.loader, bool(pack.get("trust"))), pack=describing)
     model = given.model
@@ -40,21 +40,6 @@ def prepare(given: Given) -> Given:
         path = Path(model)
         model = module_of(path, pack) if path.is_file() else None
     return replace(given, pack=describing(model) or None)
-
-
-@dataclass(frozen=True)
-class Describing:
-    """Arguments of ``vonk.pack`` for a live model: those given, and the inputs."""
-
-    pack: Mapping[str, Any]
-    shape: Sequence[Any] | None
-    columns: Sequence[str] | None
-
-    def __call__(self, model: Any) -> Mapping[str, Any]:
-        if not isinstance(model, nn.Module) or "inputs" in self.pack or "samples" in self.pack:
-            return self.pack
-        inputs = _inputs.describe(model, self.shape, self.columns)
-        return {**self.pack, "inputs": inputs} if inputs else self.pack
 
 
 @dataclass(frozen=True)
