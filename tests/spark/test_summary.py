@@ -9,7 +9,7 @@ import onnx
 import pytest
 import vonk
 from pyspark.sql.types import ArrayType, FloatType, LongType, StringType, StructField, StructType
-from udf_models import IRIS, MNIST, sides
+from udf_models import IRIS, MNIST, identity, save, sides
 from vonk.spark import Model, ModelSummary, model_summary, model_udf
 
 
@@ -69,6 +69,17 @@ def test_the_columns_that_are_named_are_those_that_a_call_takes(spark, tmp_path)
             fields = [given, other] if named is image else [other, given]
             is_named = kind in [one.simpleString() for one in named]
             assert is_named == is_taken(function, StructType(fields)), (kind, named)
+
+
+def test_a_single_value_feeds_a_tensor_of_one_number_a_row(spark, tmp_path):
+    path = save(identity(onnx.TensorProto.FLOAT, [1]), tmp_path / "one.onnx")
+    [columns] = model_summary(path).columns
+    named = [one.simpleString() for one in columns.types]
+    assert named[:2] == ["float", "array<float>"] and len(set(named)) == len(named), named
+    function = model_udf(path)
+    for kind in ("float", "array<float>", "double", "int", "string", "date", "array<string>"):
+        taken = is_taken(function, StructType([StructField("x", type_of(spark, kind))]))
+        assert taken == (kind in named), (kind, named)
 
 
 def type_of(spark, text):

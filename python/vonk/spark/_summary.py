@@ -221,8 +221,9 @@ def _columns(model: vonk.Model, place: int, binding: Binding) -> InputColumns:
     tensor = model.inputs[place]
     dims = (tensor.shape or ())[1:]
     exact = _EXACT.get(tensor.dtype)
-    candidates: list[DataType] = [_nested(value, len(dims)) for value in _VALUES]
-    candidates += [BinaryType()] if dims else []
+    candidates: list[DataType] = list(_VALUES) if dims == (1,) else []  # a value stands for an array of one
+    candidates += [_nested(value, len(dims)) for value in _VALUES]
+    candidates += [BinaryType()] if dims and dims != (1,) else []
     candidates.sort(key=lambda kind: not isinstance(_innermost(kind), exact or ()))
     takes = tuple(kind for kind in candidates if _fits(model, place, [kind], binding))
     count = None
