@@ -29,6 +29,8 @@ _OF_PROMPT = (
 )  # fmt: skip
 #: Options that look at the text of a model that reads one and writes another.
 _OF_SOURCE = ("encoder_repetition_penalty", "encoder_no_repeat_ngram_size")
+#: Tokens that generate() writes if nothing says how many; fewer, where the model has no more places.
+_DEFAULT = 20
 _MOST = 1 << 24  # lengths above it mean that a tokenizer has none
 
 
@@ -111,6 +113,9 @@ class _Bound:
         self._ends = config.get("eos_token_id")
         self._copies = int(config.get("num_return_sequences") or 1)
         self._sees_padding = _sees_padding(config, is_decoder=self._is_decoder)
+        is_said = config.get("max_new_tokens") or config.get("max_length")
+        places = _results.places(model.config)
+        self._longest = places - _DEFAULT if self._is_decoder and not is_said and places else _MOST
         if self._pad is not None:
             self._generate.setdefault("pad_token_id", self._pad)
 
@@ -132,7 +137,8 @@ class _Bound:
         return [len(ids) for ids in self._tokenizer(texts, verbose=False, **self._how)["input_ids"]]
 
     def joins(self, longer: int, shorter: int) -> bool:
-        return longer == shorter or (self._pad is not None and not self._sees_padding)
+        is_free = self._pad is not None and not self._sees_padding and longer <= self._longest
+        return longer == shorter or is_free
 
     def run(self, rows: Sequence[str]) -> Sequence[Any]:
         import torch  # noqa: PLC0415 - it is there once a model is open

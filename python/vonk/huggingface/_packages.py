@@ -57,7 +57,11 @@ def limit_threads(threads: int) -> None:
 @contextmanager
 def no_progress() -> Iterator[None]:
     """Opening a model draws no progress bar: on a worker it would go into a log."""
-    logging = require("transformers").utils.logging
+    try:
+        logging = require("transformers").utils.logging
+    except MissingPackageError:
+        yield  # whoever opens the model says what is missing for that
+        return
     was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

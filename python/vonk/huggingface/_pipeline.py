@@ -45,12 +45,15 @@ class _Task:
         What a row of several texts is called.
     truncate
         The argument of a call that shortens a long text; None where the pipeline does so by itself.
+    shows_padding
+        A result has something for each token of the run, padding too: only rows of one length share one.
     """
 
     loader: str
     returns: pyarrow.DataType
     names: tuple[str, ...] = ("text",)
     truncate: str | None = None
+    shows_padding: bool = False
 
 
 _TASKS = {
@@ -68,7 +71,9 @@ _TASKS = {
     "text-generation": _Task(
         "AutoModelForCausalLM", pyarrow.struct({"generated_text": _TEXT}), truncate="truncation=True"
     ),
-    "feature-extraction": _Task("AutoModel", pyarrow.list_(pyarrow.list_(_REAL)), truncate="truncation=True"),
+    "feature-extraction": _Task(
+        "AutoModel", pyarrow.list_(pyarrow.list_(_REAL)), truncate="truncation=True", shows_padding=True
+    ),
 }
 
 
@@ -200,7 +205,8 @@ class _Bound:
         return _results.count_tokens(self._pipe.tokenizer, rows)
 
     def joins(self, longer: int, shorter: int) -> bool:
-        return self._pipe.tokenizer.pad_token_id is not None
+        is_free = self._pipe.tokenizer.pad_token_id is not None and not self._task.shows_padding
+        return longer == shorter or is_free
 
     def run(self, rows: Sequence[Any]) -> Sequence[Any]:
         return list(self._pipe((row for row in rows), batch_size=len(rows), **self._arguments))

@@ -64,11 +64,26 @@ def _shape(value: Any, kind: Any, at: str) -> Any:
         if isinstance(value, numpy.ndarray):
             return value if types.is_primitive(kind.value_type) else value.tolist()
         values = value if isinstance(value, list) else [value]
-        if len(values) == 1 and isinstance(values[0], list) and not types.is_list(kind.value_type):
+        while len(values) == 1 and isinstance(values[0], list) and _levels(values) > _levels_of(kind):
             values = values[0]
         return [_shape(one, kind.value_type, at) for one in values]
     value = _only(value)
     return _bare(value, kind, at) if isinstance(value, Mapping) else value
+
+
+def _levels(value: Any) -> int:
+    """Lists in lists, as deep as the first elements go."""
+    levels = 0
+    while isinstance(value, list):
+        levels, value = levels + 1, value[0] if value else None
+    return levels
+
+
+def _levels_of(kind: Any) -> int:
+    levels = 0
+    while pyarrow.types.is_list(kind):
+        levels, kind = levels + 1, kind.value_type
+    return levels
 
 
 def _only(value: Any) -> Any:
@@ -132,8 +147,14 @@ def count_tokens(tokenizer: Any, rows: Sequence[Any]) -> Sequence[int]:
 
 def too_long(config: Any, tokens: int, cure: str | None) -> str:
     """What to add to the failure of a row with more tokens than the model has places for; nothing if it has not."""
-    places = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if not isinstance(places, int) or tokens <= places:
+    most = places(config)
+    if most is None or tokens <= most:
         return ""
     advice = f": pass {cure} to shorten such texts" if cure else ""
-    return f" (the text has {tokens:,} tokens, the model takes {places:,}{advice})"
+    return f" (the text has {tokens:,} tokens, the model takes {most:,}{advice})"
+
+
+def places(config: Any) -> int | None:
+    """The most tokens that a model can tell apart; None if there is no such number."""
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return found if isinstance(found, int) else None

@@ -29,6 +29,8 @@ from vonk.packing import PackError, _manifest, _recognise, _wrap, onnx_weights
 #: Seconds within which a file may have changed twice without its times telling.
 _RACY = 2.0
 _BLOCK = 1 << 20
+#: Endings of what is made here.
+_OURS = (".vonk", ".zip")
 _EPOCH = 315532800  # 1980: equal models pack into equal bundles
 
 
@@ -211,7 +213,7 @@ def _keep(made: Path, name: str, options: Mapping[str, Any]) -> Staged:
                     copy.write(block)
             copy.flush()
             sha256 = digest.hexdigest()
-            ending = "" if made.suffix != ".vonk" or name.endswith(".vonk") else ".vonk"
+            ending = made.suffix if made.suffix in _OURS and not name.endswith(made.suffix) else ""
             final = _by_digest.get(sha256) or target / f"{sha256[:16]}-{_plain(name)}{ending}"
             if final.exists():
                 part.unlink()
