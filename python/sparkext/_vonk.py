@@ -87,7 +87,7 @@ class Framework:
         session = known.pop("spark", None) or _session.active()
         declared = known.pop("return_type", None)
         choices = {name: known.pop(name) for name in _BINDING if name in known}
-        columns = None if given.columns is None else list(given.columns)
+        columns = [given.columns] if isinstance(given.columns, str) else given.columns
         binding = make_binding(columns, choices.pop("outputs", None), batch=max(0, batch_size) or None, **choices)
         shipment = self.ship(session, given, known)
         advise(session, stacklevel=4)
@@ -98,9 +98,13 @@ class Framework:
     def summary(self, given: Given, keywords: Mapping[str, Any]) -> ModelSummary:
         """What a model is."""
         known = chosen(keywords, f"{self.module}.model_summary")
+        said = _said(given, known)
+        options = {name: value for name, value in known.items() if name not in (*_BINDING, "return_type")}
         with needs(self.package, self.module):
-            ready = self.ready(_said(given, known))
-            return _in_short(vonk.spark.model_summary(ready.model, model_loader=ready.loader, pack=ready.pack, **known))
+            ready = self.ready(said)
+            return _in_short(
+                vonk.spark.model_summary(ready.model, model_loader=ready.loader, pack=ready.pack, **options)
+            )
 
 
 def _takes_one(function: Callable[..., Any]) -> bool:
@@ -123,9 +127,17 @@ def _said(given: Given, keywords: dict[str, Any]) -> Given:
 def _in_short(found: vonk.spark.ModelSummary) -> ModelSummary:
     returns = found.return_type
     kinds = [returns] if len(found.outputs) == 1 else [field.dataType for field in returns]
-    inputs = [_tensor(tensor, takes.types[0]) for tensor, takes in zip(found.inputs, found.columns, strict=True)]
+    inputs = [
+        _tensor(tensor, _whole(tensor, one.types)) for tensor, one in zip(found.inputs, found.columns, strict=True)
+    ]
     outputs = [_tensor(tensor, kind) for tensor, kind in zip(found.outputs, kinds, strict=True)]
     return ModelSummary(found.num_params, inputs, outputs, found.ddl())
+
+
+def _whole(tensor: vonk.Tensor, kinds: Sequence[DataType]) -> DataType:
+    """The first type that has a level for each dimension: a single value may stand for an array of one."""
+    levels = len(tensor.shape or (0,)) - 1
+    return next((kind for kind in kinds if kind.simpleString().count("array<") == levels), kinds[0])
 
 
 def _tensor(tensor: vonk.Tensor, kind: DataType) -> TensorSummary:

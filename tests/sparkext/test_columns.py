@@ -76,7 +76,7 @@ def test_keywords_of_vonk_spark_hold(spark, minus):
 
 
 def test_a_summary_of_several_inputs(minus):
-    summary = model_summary(minus)
+    summary = model_summary(minus, on_error="report", return_type="double")
     assert [(one.name, one.shape, one.dtype) for one in summary.inputs] == [
         ("left", [-1], "float"),
         ("right", [-1], "float"),

@@ -90,6 +90,7 @@ def test_a_convolution_first(spark, images):
     assert np.abs(found - expected).max() < 1e-5
     summary = sparkext.torch.model_summary(model, input_shape=[1, 6, 6])
     assert (summary.inputs[0].shape, summary.inputs[0].dtype) == ([-1, 1, 6, 6], "array<array<array<float>>>")
+    assert summary.num_params == sum(one.numel() for one in model.parameters())
 
 
 def test_a_shape_that_nobody_said_is_asked_for():
