@@ -26,9 +26,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -41,12 +42,26 @@ PATIENCE = 600
 #: In the order of the index in README.md.
 NAMES = [
     "onnx_image_classification",
+    "tensorflow_image_classification",
+    "tabular_regression",
+    "preprocessing_layers",
+    "text_classification",
+    "sentence_embeddings",
+    "huggingface_pipeline",
+    "sql_functions",
 ]
+#: Of this repository, by the name that a notebook imports.
+MODULES = {
+    "data": "notebooks/data.py",
+    "digit_torch": "examples/mnist/digit_torch.py",
+    "make_small": "examples/huggingface/make_small.py",
+}
 #: Whose versions a notebook's outputs depend on.
 PACKAGES = ["vonk", "pyspark", "pyarrow", "numpy", "onnxruntime", "tensorflow-cpu", "torch", "scikit-learn"]
-#: What a JVM and Spark write on standard error when they start, whatever the log level.
+#: What a JVM, Spark and TensorFlow write on standard error when they start, whatever the log level.
 GREETING = re.compile(
-    r"WARNING: Using incubator modules: .*\n|Setting Spark log level to .*\n|Setting default log level to .*\n"
+    r"WARNING: All log messages before absl::InitializeLog.*\n|I\d{4} [\d:. ]+ [\w.]+:\d+\] .*\n"
+    r"|WARNING: Using incubator modules: .*\n|Setting Spark log level to .*\n|Setting default log level to .*\n"
     r"|To adjust logging level use .*\n|Using Spark's default log4j profile: .*\n"
 )
 #: log4j2.properties of the driver's JVM: nothing but errors.
@@ -66,11 +81,15 @@ class NotebookError(Exception):
 
 
 def digest(notebook: nbformat.NotebookNode) -> str:
-    """SHA-256 of what a notebook runs: its cells of code, and data.py."""
-    found = hashlib.sha256((HERE / "data.py").read_bytes())
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            found.update(cell.source.encode() + b"\0")
+    """SHA-256 of what a notebook runs: its cells of code, and the modules of this repository that they import."""
+    found = hashlib.sha256()
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    for text in cells:
+        found.update(text.encode() + b"\0")
+    imported = set(re.findall(r"^from (\w+) import", "\n".join(cells), re.MULTILINE))
+    for name, path in MODULES.items():
+        if name in imported:
+            found.update((ROOT / path).read_bytes() + b"\0")
     return found.hexdigest()
 
 
@@ -105,7 +124,7 @@ def clean(notebook: nbformat.NotebookNode, folder: Path) -> None:
     def plain(text: str) -> str:
         for word, instead in words.items():
             text = text.replace(word, instead)
-        return re.sub(r" at 0x[0-9a-f]{6,}", "", text)
+        return re.sub(r"/notebook-\w{8}/", "/notebook/", re.sub(r" at 0x[0-9a-f]{6,}", "", text))
 
     for name in set(notebook.metadata) - {"kernelspec", "language_info", "vonk"}:
         del notebook.metadata[name]
@@ -216,12 +235,13 @@ def execute(source: Path, target: Path, folder: Path) -> float:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[str]:
-    """The URL of a cluster that lives as long as this block; $MASTER's if there is one."""
+def cluster(folder: Path, jobs: int) -> Iterator[str]:
+    """The URL of a cluster that lives as long as this block, with room for so many sessions; or else $MASTER."""
     if os.environ.get("MASTER"):
         yield os.environ["MASTER"]
         return
     command = [os.fspath(ROOT / "tools" / "cluster"), "up", "--foreground", "--folder", str(folder / "cluster")]
+    command += ["--workers", "2", "--cores", str(jobs), "--memory", f"{jobs}g"]
     with subprocess.Popen(
         command, env=os.environ | {"VONK_PYTHON": sys.executable}, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -251,6 +271,8 @@ def environment(master: str, folder: Path, rows: int | None) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
     }
+    if not os.environ.get("MASTER"):  # the cluster is ours: a session takes a core of each Worker
+        settings |= {"spark.cores.max": "2", "spark.executor.cores": "1"}
     if path := os.environ.get("PYTHONPATH"):  # a vonk that is not installed: executors look there, too
         settings["spark.executorEnv.PYTHONPATH"] = os.pathsep.join(
             str(Path(part).resolve()) for part in path.split(os.pathsep)
@@ -278,6 +300,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Executes notebooks on a Spark cluster and saves their outputs.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of notebooks, without .ipynb; all if none is given")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write them, instead of in their place")
+    parser.add_argument("--jobs", type=int, default=1, help="how many run at once; the times they show get worse")
     parser.add_argument("--rows", type=int, help="an upper bound of rows, for a quick run; wants --output")
     given = parser.parse_args(arguments)
     given.names = [Path(name).stem for name in given.names] or NAMES
@@ -289,29 +312,37 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return given
 
 
+def attempt(name: str, target: Path, folder: Path) -> bool:
+    """Runs one notebook and says how that went."""
+    try:
+        seconds = execute(HERE / f"{name}.ipynb", target / f"{name}.ipynb", folder)
+    except NotebookError as error:
+        print(f"notebooks: {error}", file=sys.stderr, flush=True)
+        return False
+    print(f"notebooks: {name}: {seconds:.1f} s", flush=True)
+    return True
+
+
 def main(arguments: list[str] | None = None) -> int:
     given = parse(arguments)
     target: Path = given.output or HERE
     target.mkdir(parents=True, exist_ok=True)
-    failed = []
     with tempfile.TemporaryDirectory(prefix="vonk-notebooks-", ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary).resolve()
         try:
-            with cluster(folder) as master:
-                before: dict[str, Any] = dict(os.environ)
+            with cluster(folder, given.jobs) as master:
+                os.environ.pop("VONK_NOTEBOOK_ROWS", None)
                 os.environ.update(environment(master, folder, given.rows))
-                for name in given.names:
-                    try:
-                        seconds = execute(HERE / f"{name}.ipynb", target / f"{name}.ipynb", folder)
-                        print(f"notebooks: {name}: {seconds:.1f} s", flush=True)
-                    except NotebookError as error:
-                        print(f"notebooks: {error}", file=sys.stderr, flush=True)
-                        failed.append(name)
-                os.environ.clear()
-                os.environ.update(before)
+                work = partial(attempt, target=target, folder=folder)
+                if given.jobs == 1:
+                    done = list(map(work, given.names))
+                else:
+                    with ThreadPoolExecutor(given.jobs) as pool:
+                        done = list(pool.map(work, given.names))
         except NotebookError as error:
             print(f"notebooks: {error}", file=sys.stderr)
             return 1
+    failed = [name for name, is_done in zip(given.names, done, strict=True) if not is_done]
     if failed:
         print(f"notebooks: failed, and not written: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
