@@ -43,11 +43,13 @@ PATIENCE = 600
 NAMES = [
     "onnx_image_classification",
     "tensorflow_image_classification",
+    "pytorch_image_classification",
     "tabular_regression",
     "preprocessing_layers",
     "text_classification",
     "sentence_embeddings",
     "huggingface_pipeline",
+    "generation",
     "sql_functions",
 ]
 #: Of this repository, by the name that a notebook imports.
