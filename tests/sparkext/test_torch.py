@@ -75,3 +75,23 @@ def test_a_stage(ones, files):
     stage = Model(linear_torch.trained()).setInputCol("data").setOutputCol("preds")
     (row,) = stage.transform(ones).collect()
     assert abs(row.preds[0] - TWO) < PLACES
+
+
+def test_a_state_dict_with_its_class(ones, files):
+    linear = model_udf(str(files / "model_state.pt"), pack={"module": linear_torch.LinearModel})
+    assert abs(predicted(ones, linear) - TWO) < PLACES
+
+
+def test_torchscript_of_a_convolution(spark, tmp_path):
+    model = linear_torch.convolution().eval()
+    torch.jit.script(model).save(tmp_path / "images.ts")
+    with pytest.raises(ValueError, match="input_shape="):
+        model_udf(str(tmp_path / "images.ts"))
+    images = torch.rand(3, 1, 6, 6)
+    frame = spark.createDataFrame([(one.flatten().tolist(),) for one in images], "data array<float>").coalesce(1)
+    function = model_udf(str(tmp_path / "images.ts"), input_shape=[1, 6, 6])
+    found = torch.tensor([row.p for row in frame.select(function("data").alias("p")).collect()])
+    with torch.no_grad():
+        expected = model(images)
+    print(found, expected)
+    assert (found - expected).abs().max() < 1e-5
