@@ -31,3 +31,27 @@ def pets():
     money = keras.layers.Rescaling(1 / 400)(fee)
     joined = keras.layers.Concatenate()([codes, ages, money])
     return keras.Model([kind, age, fee], keras.layers.Dense(1, name="score")(joined))
+
+
+class Sides(keras.Model):
+    """The linear model as a class of one's own with two arguments, which does not say their shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = keras.layers.Dense(1), keras.layers.Dense(1)
+
+    def call(self, a, b):
+        return self.left(a) + self.right(b)
+
+
+def sides():
+    model = Sides()
+    model(np.ones((1, 1), "f4"), np.ones((1, 1), "f4"))
+    for layer, weight in zip((model.left, model.right), WEIGHTS, strict=True):
+        layer.set_weights([np.array([[weight]], "f4"), np.zeros(1, "f4")])
+    return model
+
+
+def load_sides(path):
+    """A model_loader that reads nothing."""
+    return sides()

@@ -134,3 +134,13 @@ def test_the_summary(linear, pets):
         "Age": ([-1, 1], "array<bigint>"),
         "Fee": ([-1, 1], "array<bigint>"),
     }
+
+
+@pytest.mark.parametrize("loader", [None, linear_keras.load_sides])
+def test_a_model_that_does_not_know_its_shapes(spark, loader):
+    """The old parameter input_shape was read by nothing."""
+    stage = Model(linear_keras.sides() if loader is None else "nowhere", model_loader=loader)
+    stage.setInputShape([[1], [-1, 1]]).setInputCols(["a", "b"]).setOutputCol("preds")
+    (row,) = stage.transform(spark.createDataFrame([(1.0, 1.0)], "b float, a float")).collect()
+    print(row.preds, TWO)
+    assert abs(row.preds[0] - TWO) < PLACES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,13 +18,15 @@ __all__ = ["Model", "model_summary", "model_udf"]
 
 
 def _describe(model: Any, shape: Sequence[Any] | None, columns: Sequence[str] | None) -> list[str]:
-    """The inputs of a model of Keras that does not know them: of a class of one's own that was not called yet."""
+    """The inputs of a model of Keras that does not know them, of a class of one's own; named as in its ``call``."""
     if shape is None or getattr(model, "inputs", None):
         return []
     shapes = shapes_of(shape)
-    names = columns if columns is not None and len(columns) == len(shapes) else None
-    numbered = ["input"] if len(shapes) == 1 else [f"input_{i}" for i in range(len(shapes))]
-    return [written(name, "f32", row) for name, row in zip(names or numbered, shapes, strict=True)]
+    takes = inspect.signature(model.call).parameters.values() if hasattr(model, "call") else ()
+    named = [one.name for one in takes if one.default is one.empty and one.name not in ("training", "mask")]
+    numbered = [f"input_{i}" for i in range(len(shapes))]
+    names = next(known for known in (named, columns, numbered) if known is not None and len(known) == len(shapes))
+    return [written(name, "f32", row) for name, row in zip(names, shapes, strict=True)]
 
 
 def _prepare(given: Given) -> Given:
@@ -56,8 +59,8 @@ def model_udf(
     batch_size
         Rows in one run of the model; below 1 chooses.
     input_shape : list, optional
-        For a model that does not know the shape of its input: of a row, ``[784]``, or of a batch, ``[-1, 784]``; of
-        several inputs a list of shapes.
+        For a model that does not know the shapes of its inputs, of a class of one's own with several: of a row,
+        ``[784]``, or of a batch, ``[-1, 784]``; of several inputs a list of shapes.
     **kwargs
         Of :func:`vonk.spark.model_udf`; others are left out, with a warning.
 
