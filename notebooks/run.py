@@ -51,6 +51,7 @@ NAMES = [
     "huggingface_pipeline",
     "generation",
     "sql_functions",
+    "streaming",
 ]
 #: Of this repository, by the name that a notebook imports.
 MODULES = {
