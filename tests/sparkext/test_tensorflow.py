@@ -141,6 +141,6 @@ def test_a_model_that_does_not_know_its_shapes(spark, loader):
     """The old parameter input_shape was read by nothing."""
     stage = Model(linear_keras.sides() if loader is None else "nowhere", model_loader=loader)
     stage.setInputShape([[1], [-1, 1]]).setInputCols(["a", "b"]).setOutputCol("preds")
-    (row,) = stage.transform(spark.createDataFrame([(1.0, 1.0)], "b float, a float")).collect()
-    print(row.preds, TWO)
-    assert abs(row.preds[0] - TWO) < PLACES
+    (row,) = stage.transform(spark.createDataFrame([(2.0, 1.0)], "b float, a float")).collect()
+    print(row.preds, 3.14 + 2 * 1.618)
+    assert abs(row.preds[0] - (3.14 + 2 * 1.618)) < PLACES
