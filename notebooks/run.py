@@ -15,6 +15,7 @@ say what ran: the digest of its sources, the rows, the versions.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import importlib.metadata
 import os
@@ -92,8 +93,16 @@ def digest(notebook: nbformat.NotebookNode) -> str:
     imported = set(re.findall(r"^from (\w+) import", "\n".join(cells), re.MULTILINE))
     for name, path in MODULES.items():
         if name in imported:
-            found.update((ROOT / path).read_bytes() + b"\0")
+            found.update(without_title(ROOT / path).encode() + b"\0")
     return found.hexdigest()
+
+
+def without_title(path: Path) -> str:
+    """A module's text but for its docstring, which runs nothing."""
+    text = path.read_text(encoding="utf-8")
+    first = ast.parse(text).body[0]
+    is_title = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return "\n".join(text.splitlines()[first.end_lineno if is_title else 0 :])
 
 
 # --- what is saved --------------------------------------------------------------------------------------------------
@@ -212,6 +221,7 @@ def execute(source: Path, target: Path, folder: Path) -> float:
     client = NotebookClient(
         notebook,
         timeout=PATIENCE,
+        startup_timeout=PATIENCE,
         kernel_name="python3",
         resources={"metadata": {"path": str(HERE)}},
     )
@@ -352,6 +362,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster is ended, as at Ctrl-C
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -47,7 +47,7 @@ def again(tmp_path_factory):
     before = {name: (FOLDER / f"{name}.ipynb").read_bytes() for name in NAMES}
     done = subprocess.run(
         [sys.executable, FOLDER / "run.py", "--rows", str(ROWS), "--jobs", "2", "--output", folder],
-        capture_output=True, text=True, check=False, timeout=1200,
+        capture_output=True, text=True, check=False, timeout=1800,
     )  # fmt: skip
     print(done.stdout)
     assert before == {name: (FOLDER / f"{name}.ipynb").read_bytes() for name in NAMES}, "the saved ones were touched"
