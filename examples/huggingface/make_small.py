@@ -1,4 +1,4 @@
-"""Makes two small models of transformers, with weights trained here in about a minute, for examples and notebooks.
+"""Makes two small models of transformers, with weights trained here in minutes, for examples and notebooks.
 
     python examples/huggingface/make_small.py build/huggingface
 

@@ -449,6 +449,8 @@ def test_folders_that_are_no_model(folders, tmp_path):
 
 def test_a_name_of_the_hub_without_a_network_and_one_in_the_cache(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(vonk.FileError, match="'/no/such/folder': no such folder"):
+        Pipeline("/no/such/folder")
     with pytest.raises(vonk.FileError, match=r"'nobody/nothing': is no folder here, and the hub does not give it"):
         Pipeline("nobody/nothing")
     cached = tmp_path / "models--somebody--classifier"

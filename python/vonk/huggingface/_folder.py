@@ -43,8 +43,17 @@ def is_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
-def fetch(name: str, *, revision: str | None = None, allow_pickle: bool = False) -> Path:
+def fetch(name: str, kind: str, *, revision: str | None = None, allow_pickle: bool = False) -> Path:
     """The folder of a model of the hub, or of the hub's cache on this machine.
+
+    Parameters
+    ----------
+    name
+        Of the model; an encoder's without an owner is one of ``sentence-transformers``.
+    kind
+        Of the model.
+    revision, allow_pickle
+        Which one; with weights that are pickles.
 
     Raises
     ------
@@ -54,9 +63,10 @@ def fetch(name: str, *, revision: str | None = None, allow_pickle: bool = False)
         huggingface_hub is not installed.
     """
     hub = require("huggingface_hub")
+    known = f"sentence-transformers/{name}" if kind == "encoder" and "/" not in name else name
     left_out = [f"*{ending}" for ending in (*_OTHERS, *(() if allow_pickle else _PICKLES))]
     try:
-        return Path(hub.snapshot_download(name, revision=revision, ignore_patterns=left_out))
+        return Path(hub.snapshot_download(known, revision=revision, ignore_patterns=left_out))
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise FileError(
@@ -95,11 +105,15 @@ def check(folder: Path, *, allow_pickle: bool = False) -> None:
 
     Raises
     ------
+    vonk.FileError
+        There is none.
     vonk.ModelError
         It holds no model.
     vonk.UnsupportedError
         Its weights are pickles, or it wants code of its own.
     """
+    if not folder.exists():
+        raise FileError(f"model '{folder}': no such folder, and no name that a hub may know", "VONK_IO")
     if not folder.is_dir():
         raise ModelError(f"model '{folder.name}': is a file: give the folder that save_pretrained wrote", "VONK_MODEL")
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():

@@ -48,7 +48,7 @@ class Opened(ABC):
         if isinstance(model, str | os.PathLike):
             folder = Path(model)
             if not folder.exists() and _folder.is_id(os.fspath(model)):
-                folder = _folder.fetch(os.fspath(model), revision=revision, allow_pickle=allow_pickle)
+                folder = _folder.fetch(os.fspath(model), self.kind, revision=revision, allow_pickle=allow_pickle)
             self.title = folder.name
             self.live = self._open(folder)
         else:

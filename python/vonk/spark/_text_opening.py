@@ -63,11 +63,12 @@ class TextOpening:
             options: dict[str, Any] = dict(self._source.options)
             return KINDS[self._source.kind](self._given, **options)
         except vonk.Error as error:
-            if self._source.loader is None:
-                raise
-            raise type(error)(
-                f"model_loader {self._source.title}: {error.message}", error.code, error.row, error.native_code
-            ) from None
+            message = error.message
+            if isinstance(self._given, Path):
+                message = message.replace(self._given.name, self._source.title)  # not the name of Spark's copy
+            if self._source.loader is not None:
+                message = f"model_loader {self._source.title}: {message}"
+            raise type(error)(message, error.code, error.row, error.native_code) from None
 
     def weight_bytes(self, model: Any) -> int:
         """Of what it opened."""

@@ -104,7 +104,7 @@ def _memory_of(spark: SparkSession) -> int | None:
 def _folder_of(path: Path, wanted: Wanted) -> Path:
     if path.exists() or not _folder.is_id(os.fspath(path)):
         return path
-    return _folder.fetch(os.fspath(path), revision=wanted.revision, allow_pickle=wanted.allow_pickle)
+    return _folder.fetch(os.fspath(path), wanted.kind, revision=wanted.revision, allow_pickle=wanted.allow_pickle)
 
 
 def _stage(path: Path, wanted: Wanted, memory: int | None) -> Shipment:
