@@ -206,8 +206,8 @@ import extras  # noqa: E402 - tools/extras.py
     ("text", "wanted"),
     [
         ("", None), (" ", None), ("none", []), ("torch", ["torch"]), ("torch,tensorflow", ["tensorflow", "torch"]),
-        ("ALL", ["tensorflow", "torch", "sklearn", "spark"]),
-        ("torch, all", ["tensorflow", "torch", "sklearn", "spark"]), ("spark,torch", ["torch", "spark"]),
+        ("ALL", ["tensorflow", "torch", "sklearn", "huggingface", "spark"]),
+        ("torch, all", ["tensorflow", "torch", "sklearn", "huggingface", "spark"]), ("spark,torch", ["torch", "spark"]),
         ("torch tensorflow,", ["tensorflow", "torch"]), ("sklearn", ["sklearn"]),
     ],
 )  # fmt: skip
@@ -220,7 +220,9 @@ def test_a_wrong_extra_is_answered_with_the_choices(text):
     done = run("make", "setup", f"EXTRAS={text}")
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("setup: ")]
-    assert len(lines) == 1 and "choose from tensorflow, torch, sklearn, spark, all or none" in lines[0], done.stderr
+    assert len(lines) == 1 and "choose from tensorflow, torch, sklearn, huggingface, spark, all or none" in lines[0], (
+        done.stderr
+    )
     with pytest.raises(extras.ExtrasError):
         extras.parse(text)
 
