@@ -15,20 +15,10 @@ status=0
 ctest --preset asan || status=1
 ctest --preset dev --label-exclude once || status=1 # "once": what the sanitized build has just run whole
 
-# Two lanes side by side: a Spark cluster of two cores waits more than it works. Spark's classic session and its Connect
-# client exclude each other, so each suite is a process of its own.
-# (A shell ignores SIGINT in what it starts with "&", and our tests send it.)
-suite() { env --default-signal=INT python -m pytest -q "$@" || echo failed >>build/failed; }
-rm -f build/failed
-{
-  suite tests/spark --ignore=tests/spark/connect
-  suite tests/spark/connect
-} >build/spark.log 2>&1 &
-suite tests/tools tests/python tests/predict
-suite tests/sparkext
-suite tests/notebooks
-echo "the tests of Spark, which ran beside those:"
-wait
-cat build/spark.log
-[ ! -e build/failed ] || status=1
+python -m pytest -q tests/tools tests/python tests/predict || status=1
+# In processes of their own: Spark's classic session and its Connect client exclude each other.
+python -m pytest -q tests/spark --ignore=tests/spark/connect || status=1
+python -m pytest -q tests/spark/connect || status=1
+python -m pytest -q tests/sparkext || status=1
+python -m pytest -q tests/notebooks || status=1
 exit $status
