@@ -230,10 +230,6 @@ foreach(source IN LISTS VONK_PYTESTS)
       "VONK_EXTENSION=${PROJECT_BINARY_DIR}/lib/vonk.duckdb_extension" "VONK_DEPS_DIR=${VONK_DEPS_DIR}")
     set_property(TEST ${folder}.${name} PROPERTY TIMEOUT 600) # on each release of DuckDB, one after the other
   endif()
-  # What the instrumented build runs whole, and the wheel's own tests or users' ways beside it: tools/test.sh runs it once.
-  if(folder MATCHES "^(duckdb|duckdb_functions|onnx|predict|program|tensorflow|torch)$")
-    set_property(TEST ${folder}.${name} PROPERTY LABELS "once")
-  endif()
   if(NOT folder STREQUAL "program" AND VONK_PRELOAD)
     # Leaks are those of the interpreter here; the C tests look for ours.
     set_property(TEST ${folder}.${name} APPEND PROPERTY ENVIRONMENT

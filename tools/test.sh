@@ -13,8 +13,7 @@ done
 
 status=0
 ctest --preset asan || status=1
-ctest --preset dev --label-exclude once || status=1 # "once": what the sanitized build has just run whole
-
+ctest --preset dev || status=1
 python -m pytest -q tests/tools tests/python tests/predict || status=1
 # In processes of their own: Spark's classic session and its Connect client exclude each other.
 python -m pytest -q tests/spark --ignore=tests/spark/connect || status=1
