@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -100,10 +100,7 @@ def sentence_transformer_udf(  # noqa: PLR0913 - all but the first few by name
     session = spark or _session.active()
     shipment = ship(session, model, wanted, model_loader)
     value = _declared(return_type)
-    call = TextCall(
-        value.json(), nulls=nulls, on_error=on_error, batch=_batch(batch_size), arguments=pickle_arguments(arguments)
-    )
-    _check_words(call)
+    call = _call(value, arguments, nulls, on_error, batch_size)
     return TextUDF(session, shipment, call, value)
 
 
@@ -181,10 +178,7 @@ def pipeline_udf(  # noqa: PLR0913 - all but the first few by name
         value = from_arrow_type(_pipeline.returns(task, arguments))
     else:
         value = from_arrow_type(shipment.ask(session, partial(_returns, arguments=arguments)))
-    call = TextCall(
-        value.json(), nulls=nulls, on_error=on_error, batch=_batch(batch_size), arguments=pickle_arguments(arguments)
-    )
-    _check_words(call)
+    call = _call(value, arguments, nulls, on_error, batch_size)
     return TextUDF(session, shipment, call, value, most=2)
 
 
@@ -281,10 +275,7 @@ def generate_udf(  # noqa: PLR0913 - all but the first few by name
     wanted = Wanted("generator", options, partial(_save_generator, tokenizer), revision, allow_pickle)
     shipment = ship(session, model, wanted, model_loader)
     value = _declared(return_type)
-    call = TextCall(
-        value.json(), nulls=nulls, on_error=on_error, batch=_batch(batch_size), arguments=pickle_arguments(arguments)
-    )
-    _check_words(call)
+    call = _call(value, arguments, nulls, on_error, batch_size)
     return TextUDF(session, shipment, call, value)
 
 
@@ -316,14 +307,23 @@ def _declared(return_type: DataType | str) -> DataType:
     return _parse_datatype_string(return_type) if isinstance(return_type, str) else return_type
 
 
-def _batch(batch_size: int | None) -> int | None:
+def _call(value: DataType, arguments: Mapping[str, Any], nulls: str, on_error: str, batch_size: int | None) -> TextCall:
+    """What travels of a function, checked.
+
+    Raises
+    ------
+    vonk.InvalidError
+        A word that is no choice, a batch without rows, an argument that cannot be pickled.
+    """
+    for name, word, choices in (
+        ("nulls", nulls, ("null", "error")),
+        ("on_error", on_error, ("raise", "null", "report")),
+    ):
+        if word not in choices:
+            words = ", ".join(f"'{choice}'" for choice in choices)
+            raise vonk.InvalidError(f"{name}: {word!r} is no choice: use one of {words}")
     if batch_size is not None and batch_size < 1:
         raise vonk.InvalidError(f"batch_size: is {batch_size}: give 1 or more, or None, which chooses")
-    return batch_size
-
-
-def _check_words(call: TextCall) -> None:
-    for name, choices in (("nulls", ("null", "error")), ("on_error", ("raise", "null", "report"))):
-        if getattr(call, name) not in choices:
-            words = ", ".join(f"'{choice}'" for choice in choices)
-            raise vonk.InvalidError(f"{name}: {getattr(call, name)!r} is no choice: use one of {words}")
+    return TextCall(
+        value.json(), nulls=nulls, on_error=on_error, batch=batch_size, arguments=pickle_arguments(arguments)
+    )

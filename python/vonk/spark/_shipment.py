@@ -149,7 +149,7 @@ def ship(
     vonk.Error
         There is no such file, it cannot be packed, or there is no room for the copy.
     """
-    memory = _bound(spark)
+    memory = memory_of(spark)
     if loader is not None:
         return Shipment(_loader.describe(loader, model, options, pack, memory), None)
     if isinstance(model, Shipment):
@@ -214,6 +214,7 @@ def _everywhere(path: Path, options: dict[str, Any], pin: re.Match[str] | None, 
     return Shipment(Source(path.name, absolute, digest, options=make_options(options), memory=memory), Path(absolute))
 
 
-def _bound(spark: SparkSession) -> int | None:
+def memory_of(spark: SparkSession) -> int | None:
+    """The bound of a worker's models that the session sets, in bytes; None: the worker's own."""
     text = _session.setting(spark, _memory.SETTING)
     return None if text is None else _memory.parse(text, _memory.SETTING)

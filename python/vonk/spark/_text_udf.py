@@ -21,9 +21,9 @@ from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 import vonk
 from vonk.huggingface import _archive, _folder
-from vonk.spark import _calls, _compat, _fetch, _loader, _memory, _session, _staging
+from vonk.spark import _calls, _compat, _fetch, _loader, _session, _staging
 from vonk.spark._metrics import Meter, make_meter
-from vonk.spark._shipment import Shipment
+from vonk.spark._shipment import Shipment, memory_of
 from vonk.spark._spec import Options, Source
 from vonk.spark._text_worker import TextCall, make_function
 
@@ -73,7 +73,7 @@ def ship(spark: SparkSession, model: Any, wanted: Wanted, loader: Callable[..., 
     vonk.Error
         There is no such model, it is none that vonk takes, or there is no room for the copy.
     """
-    memory = _memory_of(spark)
+    memory = memory_of(spark)
     if loader is not None:
         source = _loader.describe(loader, model, wanted.options, None, memory)
         return Shipment(replace(source, kind=wanted.kind), None)
@@ -94,11 +94,6 @@ def ship(spark: SparkSession, model: Any, wanted: Wanted, loader: Callable[..., 
         )
     staged = _staging.stage_made(title, lambda work: _zip_live(model, wanted, work), {})
     return _shipment(staged, wanted, memory)
-
-
-def _memory_of(spark: SparkSession) -> int | None:
-    text = _session.setting(spark, _memory.SETTING)
-    return None if text is None else _memory.parse(text, _memory.SETTING)
 
 
 def _folder_of(path: Path, wanted: Wanted) -> Path:
