@@ -66,6 +66,7 @@ def pytorch(corpus: Corpus) -> None:
 def exported(corpus: Corpus) -> None:
     """torch.export's file, a zip file: its sample inputs, weights and constants may be zip files with a pickle."""
     good = program()
+    (corpus.home("pt2_scratch") / "good.pt2").write_bytes(archive(good, "m"))
     for part in ("sample_inputs", "weights", "constants"):
         case = f"pt2_{part}"
         bomb = archive({"data.pkl": pickle.dumps(CALLS["system"](corpus.canary(case)), protocol=2), "version": b"3\n"})

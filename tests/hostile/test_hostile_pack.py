@@ -43,6 +43,7 @@ def good_models() -> list[dict[str, Any]]:
         ("good_onnx", MNIST / "mnist.onnx", {}), ("good_keras", MNIST / "digit.keras", {}),
         ("good_h5", made.corpus() / "models/keras_scratch/good.h5", {}),
         ("good_saved_model", made.corpus() / "models/tensorflow/mlp", {}),
+        ("good_pt2", made.corpus() / "models/pt2_scratch/good.pt2", {}),
         ("good_torch", MNIST / "digit_torch.pt", {**weights, "to": "torchscript"}),
     ]  # fmt: skip
     return [{"name": name, "path": str(path), "request": more, "warm": True} for name, path, more in models]
