@@ -1,9 +1,11 @@
 """``load``: finds a framework's plug-in, in a zip file or installed, and gives it to the driver and the executors.
 
 How it works: a module in a zip file is imported as Python imports any from there; the file also goes to the executors,
-where functions of a plug-in are unpickled by name. Installed plug-ins are found by the entry points of the group
-``sparkext.plugins``. A script that ignores what ``load`` gives uses the module's name all the same: the globals of the
-code that calls ``load`` get it, as if it had been imported there.
+where functions of a plug-in are unpickled by name. Spark does not replace a file, so each content goes under a name of
+its own, and functions are told of the last one alone. A worker that has imported the former one would keep it:
+functions that are made after a change run in new workers, which Spark starts for another environment. Installed
+plug-ins are found by the entry points of the group ``sparkext.plugins``. A script that ignores what ``load`` gives uses
+the module's name all the same: the globals of the code that calls ``load`` get it, as if it had been imported there.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import os
+import shutil
 import sys
 import warnings
 import zipfile
@@ -19,8 +22,9 @@ from collections.abc import Hashable
 from pathlib import Path
 from types import ModuleType
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
-from vonk.spark import _session
+from vonk.spark import _session, _staging
 
 from sparkext.framework import Plugin
 from sparkext.util import is_installed
@@ -32,7 +36,9 @@ _METHODS = ("model_summary", "model_udf", "model")
 
 #: Module -> digest of the zip file it came from.
 _loaded: dict[str, str] = {}
-#: Zip files that sessions have, and their digests.
+#: What a worker of classic Spark is told of: it counts the changes of modules. Workers of one environment are shared.
+_CHANGES = "SPARKEXT_CHANGES"
+#: Names of the files that sessions have for a module: the last one.
 _sent: dict[tuple[Hashable, str], str] = {}
 
 
@@ -74,8 +80,9 @@ def load(module_name: str, zip_path: str | os.PathLike[str] | None = None) -> Pl
         found = _plugin_of(module)
     else:
         path = Path(zip_path).absolute()
+        was_there = module_name in sys.modules
         module, found = _from_zip(module_name, path)
-        _send(_session.active(), path)
+        _send(_session.active(), module_name, path, was_there)
     for method in _METHODS:
         if not hasattr(module, method):
             setattr(module, method, getattr(found, method))
@@ -101,6 +108,7 @@ def _from_zip(name: str, path: Path) -> tuple[ModuleType, Plugin]:
     digest = _check(name, path)
     if _loaded.get(name) == digest and name in sys.modules:
         return sys.modules[name], _plugin_of(sys.modules[name])
+    _refuse_taken(name, path)
     former = _forget(name)
     sys.path.insert(0, os.fspath(path))  # it stays: modules beside this one may be imported later
     importlib.invalidate_caches()
@@ -114,6 +122,17 @@ def _from_zip(name: str, path: Path) -> tuple[ModuleType, Plugin]:
         raise
     _loaded[name] = digest
     return module, found
+
+
+def _refuse_taken(name: str, path: Path) -> None:
+    """A plug-in is replaced by another of its name, nothing else is."""
+    there = sys.modules.get(name)
+    is_other = there is not None and name not in _loaded and not callable(getattr(there, "plugin", None))
+    if is_other or name.partition(".")[0] in sys.stdlib_module_names:
+        where = getattr(there, "__file__", None) or "Python's own"
+        raise ImportError(
+            f"sparkext.load: {path}: its module '{name}' has the name of another ({where}): rename it", name=name
+        )
 
 
 def _forget(name: str) -> dict[str, ModuleType]:
@@ -158,22 +177,37 @@ def _check(name: str, path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _send(spark: SparkSession, path: Path) -> None:
-    """The zip file for the executors' Python, once."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    key = _session.files_key(spark), path.name
-    if key not in _sent:
-        if _session.is_connect(spark):
-            spark.addArtifact(os.fspath(path), pyfile=True)
-        else:
-            spark.sparkContext.addPyFile(os.fspath(path))
-        _sent[key] = digest
-    elif _sent[key] != digest:
-        warnings.warn(
-            f"sparkext.load: {path.name}: the executors have a file of that name with other content, which Spark does"
-            " not replace: restart the session, or give the file another name",
-            stacklevel=3,
-        )
+def _send(spark: SparkSession, name: str, path: Path, was_there: bool) -> None:
+    """The zip file for the executors' Python, once for a content that follows another.
+
+    Workers may know another module of the name if they were sent one, or if it was imported here before.
+    """
+    key = _session.files_key(spark), name
+    copy = _staging.folder() / f"{path.stem}-{_loaded[name][:16]}.zip"
+    former = _sent.get(key)
+    if former == copy.name:
+        return
+    shutil.copyfile(path, copy)
+    if _session.is_connect(spark):
+        spark.addArtifact(os.fspath(copy), pyfile=True)
+        if former or was_there:
+            warnings.warn(
+                f"sparkext.load: {path.name}: another module '{name}' was loaded before, and a worker that has used it"
+                " keeps it while it lives, for Spark Connect ends none: restart the session to be sure",
+                stacklevel=3,
+            )
+    else:
+        _to_new_functions(spark.sparkContext, copy, former, is_change=former is not None or was_there)
+    _sent[key] = copy.name
+
+
+def _to_new_functions(context: SparkContext, file: Path, former: str | None, *, is_change: bool) -> None:
+    """For functions that are made from now on: they do not see the former file, nor workers that have imported it."""
+    context.addPyFile(os.fspath(file))
+    if former is not None and former in context._python_includes:
+        context._python_includes.remove(former)  # Spark keeps no order among them
+    if is_change:
+        context.environment[_CHANGES] = str(int(context.environment.get(_CHANGES, "0")) + 1)
 
 
 def _plugin_of(module: ModuleType) -> Plugin:

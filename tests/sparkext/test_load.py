@@ -1,5 +1,6 @@
 """sparkext.load: plug-ins in zip files and installed ones, our own and others'."""
 
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -140,7 +141,7 @@ def test_what_load_gives_and_the_module_have_the_same_functions(zips):
     assert sparkext_onnx.model_summary(IRIS) == plugin.model_summary(IRIS)
 
 
-def test_a_cell_that_runs_again_loads_the_same_module(zips):
+def test_a_cell_that_runs_again_loads_the_same_module(spark, zips):
     sparkext.load("sparkext_onnx", zips / "sparkext_onnx.zip")
     first = sys.modules["sparkext_onnx"]
     sparkext.load("sparkext_onnx", zips / "sparkext_onnx.zip")
@@ -175,18 +176,17 @@ def test_a_module_with_plugin_alone_gets_the_functions(spark, tmp_path):
     )
 
 
-def test_another_file_of_the_same_name_is_said(spark, tmp_path):
-    path = stranger(tmp_path / "stranger_three.zip", "stranger_three")
-    first = sparkext.load("stranger_three", path)
-    zipped(
-        path,
-        stranger_three____init__=STRANGER.replace("NAME", "stranger_three") + "\n    NEW = True",
-        stranger_three__scale=HELPER,
-    )
-    with pytest.warns(UserWarning, match="restart the session"):
-        second = sparkext.load("stranger_three", path)
-    assert sys.modules["stranger_three"].NEW
-    assert type(first) is not type(second)
+def test_a_changed_zip_file_is_served_here_and_on_the_executors(spark, tmp_path):
+    """Workers are used again, and Spark does not replace a file of the same name."""
+    name, frame = "stranger_three", spark.range(0, 4, 1, 2).selectExpr("float(id) AS x")
+    path = tmp_path / f"{name}.zip"
+    for factor in (1, 10, 1):  # the first content comes back
+        helper = HELPER.replace("return x * model", f"return x * model * {factor}")
+        zipped(path, **{f"{name}____init__": STRANGER.replace("NAME", name), f"{name}__scale": helper})
+        plugin = sparkext.load(name, path)
+        assert sys.modules[name].scaled(2, 3) == 6 * factor
+        found = frame.select(plugin.model_udf(2.0)("x").alias("p")).collect()
+        assert sorted(row.p for row in found) == [2.0 * factor * i for i in range(4)]
 
 
 # --- installed ones ---
@@ -249,6 +249,16 @@ def test_no_such_module(tmp_path):
 
 def test_a_module_without_plugin(spark, tmp_path):
     refused(tmp_path, r"has no function plugin\(\)", stranger_bad="def model_udf(model): ...")
+
+
+@pytest.mark.parametrize("name", ["json", "small_onnx"])
+def test_a_name_that_is_taken(tmp_path, name):
+    import small_onnx  # noqa: PLC0415, F401 - a module that is no plug-in
+
+    before = importlib.import_module(name)
+    with pytest.raises(ImportError, match=f"its module '{name}' has the name of another .*: rename it"):
+        sparkext.load(name, zipped(tmp_path / "taken.zip", **{name: "def plugin(): ..."}))
+    assert sys.modules[name] is before
 
 
 def test_a_module_that_fails(tmp_path):

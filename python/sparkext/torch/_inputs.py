@@ -2,14 +2,15 @@
 
 How it works: a module does not say the shapes of its inputs. With names of several columns and nothing else, each is
 one number per row. Of a module whose first layer is linear, the number of features is known; whether ``forward`` takes
-such rows is tried on a copy. Everything else has to be said.
+such rows is tried on a copy. A model of sequences may take them, too, as the steps of one sequence: then a row's result
+depends on the others, and the shape has to be said, as everywhere else.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from vonk.packing._opened import SHORT
 
 from sparkext._given import shapes_of, written
 
-_HINTS = {"Conv1d": "[{0}, 100]", "Conv2d": "[{0}, 28, 28]", "Conv3d": "[{0}, 16, 28, 28]"}
+_HINTS = {"Conv1d": "[{0}, 100]", "Conv2d": "[{0}, 28, 28]", "Conv3d": "[{0}, 16, 28, 28]", "Linear": "[10, {0}]"}
 _LOOKUPS = ("Embedding", "EmbeddingBag")
 
 
@@ -100,16 +101,52 @@ def _found(module: nn.Module, needed: Sequence[str]) -> list[int]:
         features = next(iter(first.parameters(recurse=False))).shape[1]
         twin = copy.deepcopy(module) if isinstance(module, torch.jit.ScriptModule) else torch_module.copied(module)
         try:
-            with torch.inference_mode():
-                twin.eval()(torch.zeros(2, features, dtype=_dtype(module)))
+            mixes = _mixes_rows(
+                twin.eval(), torch.linspace(-1, 1, 3 * features).reshape(3, features).to(_dtype(module))
+            )
         except Exception as error:
             failure = f" (rows of {features} are not it: {torch_module.first_line(error)})"
         else:
-            return [int(features)]
+            if not mixes:
+                return [int(features)]
+            failure = f" (rows of {features} are not it: a row's result is another beside other rows)"
     raise InvalidError(
         f"{_name(module)}: a module of PyTorch does not say the shape of its inputs{failure}: give input_shape=, such"
         f" as {_hint(first, needed)}, or setInputShape of a stage"
     )
+
+
+def _mixes_rows(model: nn.Module, rows: torch.Tensor) -> bool:
+    """Whether a row gives something else alone than among others, or rows do not give one result each."""
+    with torch.inference_mode():
+        together, again = _tensors(model(rows)), _tensors(model(rows))
+        if any(len(one) != len(rows) for one in together):
+            return True
+        if any(not torch.equal(one, other) for one, other in zip(together, again, strict=True)):
+            return False  # it draws at random
+        try:
+            alone = [_tensors(model(rows[i : i + 1])) for i in range(len(rows))]
+        except Exception:
+            return False  # it wants more than one row, or lost a dimension; packing says what is wrong
+    for i, row in enumerate(alone):
+        if any(not _is_close(one[i], other) for one, other in zip(together, row, strict=True)):
+            return True
+    return False
+
+
+def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Of two results for a row, the second of which may have a dimension for the one row there was."""
+    return one.numel() == other.numel() and torch.allclose(
+        one.double().flatten(), other.double().flatten(), rtol=1e-3, atol=1e-4
+    )
+
+
+def _tensors(found: Any) -> list[torch.Tensor]:
+    """Those of a result: one, or several in a list or mapping."""
+    if isinstance(found, torch.Tensor):
+        return [found]
+    values = found.values() if isinstance(found, Mapping) else found if isinstance(found, list | tuple) else ()
+    return [tensor for value in values for tensor in _tensors(value)]
 
 
 def _hint(first: nn.Module | None, needed: Sequence[str]) -> str:
@@ -118,4 +155,4 @@ def _hint(first: nn.Module | None, needed: Sequence[str]) -> str:
     name = "" if first is None else _name(first)
     if first is not None and name in _HINTS:
         return _HINTS[name].format(next(iter(first.parameters(recurse=False))).shape[1])
-    return "[16]" if name in (*_LOOKUPS, "Linear") else "[3, 224, 224]"
+    return "[16]" if name in _LOOKUPS else "[3, 224, 224]"
