@@ -122,17 +122,42 @@ static bool tensor_nbytes(const tensor_facts *facts, uint64_t *out) {
   return true;
 }
 
-static void count_weight(walk *w, const tensor_facts *facts, uint64_t nbytes) {
-  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts->ort_dtype);
-  onnx_file_facts *total = w->facts;
-  bool is_trained = dtype != NULL && dtype->bits != 0 && dtype->dtype != VONK_I64 &&
-                    dtype->dtype != VONK_BOOL8;
-  if (is_trained &&
-      __builtin_add_overflow(total->n_params, facts->count, &total->n_params)) {
+static void add_weights(onnx_file_facts *total, uint64_t count, uint64_t nbytes) {
+  if (__builtin_add_overflow(total->n_params, count, &total->n_params)) {
     total->n_params = INT64_MAX;
   }
   if (__builtin_add_overflow(total->weight_bytes, nbytes, &total->weight_bytes)) {
     total->weight_bytes = INT64_MAX;
+  }
+}
+
+static void count_weight(walk *w, const tensor_facts *facts, uint64_t nbytes) {
+  const onnx_dtype *dtype = vonk_onnx_dtype_of_ort(facts->ort_dtype);
+  bool is_trained = dtype != NULL && dtype->bits != 0 && dtype->dtype != VONK_I64 &&
+                    dtype->dtype != VONK_BOOL8;
+  add_weights(w->facts, is_trained ? facts->count : 0, nbytes);
+}
+
+/* How many floats an attribute lists; a file may write them one by one or together. */
+static size_t count_floats(kit_slice attribute) {
+  kit_field field;
+  size_t n = 0;
+  while (vonk_kit_wire_next(&attribute, &field) == 1) {
+    if (field.number == 7) {
+      n += field.wire == KIT_WIRE_BYTES ? field.bytes.size / sizeof(float)
+                                        : field.wire == KIT_WIRE_4_BYTES;
+    }
+  }
+  return n;
+}
+
+void vonk_onnx_count_attributes(walk *w, kit_slice node) {
+  kit_field field;
+  while (vonk_kit_wire_next(&node, &field) == 1) {
+    if (field.number == 5 && field.wire == KIT_WIRE_BYTES) {
+      size_t n = count_floats(field.bytes);
+      add_weights(w->facts, n, n * sizeof(float));
+    }
   }
 }
 

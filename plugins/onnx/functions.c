@@ -148,6 +148,9 @@ vonk_status vonk_onnx_visit_node(walk *w, kit_slice bytes, const place *here) {
       return note_call(w, (*found)->index);
     }
   }
+  if (vonk_kit_slice_equals(wanted.domain, "ai.onnx.ml")) {
+    vonk_onnx_count_attributes(w, bytes);
+  }
   if (is_known_domain(functions, wanted.domain)) {
     return VONK_OK;
   }

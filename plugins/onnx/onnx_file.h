@@ -7,9 +7,10 @@
 /* What the file says of itself. Texts live in the arena given. */
 typedef struct onnx_file_facts {
   bool is_ort_format; /* then nothing below is known, and the numbers are -1 */
-  int64_t
-      n_params; /* numbers in initializers, without indices (int64), flags and texts */
-  int64_t weight_bytes;       /* of all initializers, those in external files included */
+  /* Numbers in initializers, without indices (int64), flags and texts; and floats that
+   * operators of ai.onnx.ml have as attributes. */
+  int64_t n_params;
+  int64_t weight_bytes;       /* of those, indices, flags and external files included */
   const char *producer;       /* "pytorch 2.13.0"; NULL = unknown */
   const onnx_name *shapeless; /* inputs and outputs without a shape */
   /* Of a model in memory: the files beside it that hold weights of its graph, by location,

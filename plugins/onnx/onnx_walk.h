@@ -71,6 +71,9 @@ void vonk_onnx_read_pair(kit_slice pair, kit_slice *key, kit_slice *value);
 
 /* file_tensor.c: checks one TensorProto, and counts it if it is a weight. */
 vonk_status vonk_onnx_visit_tensor(walk *, kit_slice, const place *);
+/* Counts the floats that a node of ai.onnx.ml lists: coefficients, scales, thresholds of
+ * trees. Those operators take what was trained as attributes, not as tensors. */
+void vonk_onnx_count_attributes(walk *, kit_slice node);
 
 /* functions.c: finds the model's functions; called before anything in it is walked. */
 vonk_status vonk_onnx_functions_find(walk *, kit_slice model);

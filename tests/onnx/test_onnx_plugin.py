@@ -220,6 +220,20 @@ def test_parameters_are_counted_wherever_they_are(plugin: abi.Plugin, tmp_path: 
     assert model.info.weight_bytes == 5 * 4 + 6 * 2 + 2 * 8
 
 
+def test_parameters_that_operators_have_as_attributes_are_counted(plugin: abi.Plugin, tmp_path: Path) -> None:
+    """As converters of scikit-learn write them: a scaler of three columns, a regression of those."""
+    scaler = helper.make_node(
+        "Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", offset=[1.0, 2.0, 3.0], scale=[4.0, 5.0, 6.0]
+    )
+    regressor = helper.make_node(
+        "LinearRegressor", ["scaled"], ["y"], domain="ai.onnx.ml", coefficients=[0.5, 1.5, 2.5], intercepts=[7.0]
+    )
+    built = models.model([scaler, regressor], [models.value("x", ["n", 3])], [models.value("y", ["n", 1])])
+    model = plugin.open(save(built, tmp_path / "m.onnx"))
+    assert model.info.n_params == 3 + 3 + 3 + 1
+    assert model.info.weight_bytes == 4 * model.info.n_params
+
+
 @pytest.mark.parametrize("depth", [1, 3])
 def test_functions_in_the_file_are_run(plugin: abi.Plugin, tmp_path: Path, depth: int) -> None:
     """Functions that call the next one ten times, 10 ** depth nodes in all."""
