@@ -67,6 +67,7 @@ GREETING = re.compile(
     r"WARNING: All log messages before absl::InitializeLog.*\n|I\d{4} [\d:. ]+ [\w.]+:\d+\] .*\n"
     r"|WARNING: Using incubator modules: .*\n|Setting Spark log level to .*\n|Setting default log level to .*\n"
     r"|To adjust logging level use .*\n|Using Spark's default log4j profile: .*\n"
+    r"|(NOTE: )?Picked up \w+: .*\n"
 )
 #: log4j2.properties of the driver's JVM: nothing but errors.
 LOGGING = """\

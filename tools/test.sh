@@ -12,6 +12,8 @@ for preset in dev asan; do
 done
 
 status=0
+JDK_JAVA_OPTIONS="${JDK_JAVA_OPTIONS:+$JDK_JAVA_OPTIONS }$(python tools/jvm_options.py build/deps/jvm)"
+export JDK_JAVA_OPTIONS
 ctest --preset asan || status=1
 ctest --preset dev || status=1
 python -m pytest -q tests/tools tests/python tests/predict || status=1
