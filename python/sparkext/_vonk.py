@@ -102,9 +102,13 @@ class Framework:
         options = {name: value for name, value in known.items() if name not in (*_BINDING, "return_type")}
         with needs(self.package, self.module):
             ready = self.ready(said)
-            return _in_short(
-                vonk.spark.model_summary(ready.model, model_loader=ready.loader, pack=ready.pack, **options)
+            found = vonk.spark.model_summary(ready.model, model_loader=ready.loader, pack=ready.pack, **options)
+        if isinstance(found, vonk.spark.TextSummary):
+            raise vonk.UnsupportedError(
+                f"model '{found.title}': is one of Hugging Face's: use sparkext.huggingface.model_summary",
+                "VONK_UNSUPPORTED",
             )
+        return _in_short(found)
 
 
 def _takes_one(function: Callable[..., Any]) -> bool:

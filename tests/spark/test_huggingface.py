@@ -18,7 +18,16 @@ from pyspark import cloudpickle
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 from small import TEXTS, TOO_LONG
 from vonk.huggingface import Generator, Pipeline, SentenceEncoder
-from vonk.spark import _compat, _staging, generate_udf, pipeline_udf, register, sentence_transformer_udf, stats
+from vonk.spark import (
+    _compat,
+    _staging,
+    generate_udf,
+    model_summary,
+    pipeline_udf,
+    register,
+    sentence_transformer_udf,
+    stats,
+)
 from vonk.spark._text_worker import make_function
 
 ROWS = [*TEXTS, "nine nine cat", "a dog", None]
@@ -59,6 +68,29 @@ def test_sentence_vectors(spark, frame, folders):
             assert (found is None) == (vector is None)
             if vector is not None:
                 assert numpy.abs(numpy.asarray(found) - vector).max() < 1e-5, (found, vector)
+
+
+def test_summaries_are_of_the_folder_and_of_what_a_function_gives(spark, folders):
+    for name, make, returns in (
+        ("encoder", sentence_transformer_udf, "array<float>"),
+        ("classifier", pipeline_udf, "struct<label:string,score:float>"),
+        ("gpt", generate_udf, "string"),
+    ):
+        of_folder, function = model_summary(folders[name]), make(folders[name], spark=spark)
+        assert function.summary() == model_summary(function) == of_folder, name
+        assert of_folder.ddl() == function.returnType.simpleString() == returns
+        live = hf.AutoModel.from_pretrained(folders[name]).config
+        assert (of_folder.layers, of_folder.vocabulary) == ((live.num_hidden_layers,), live.vocab_size)
+        assert "\n" not in repr(function) and f"  returns      {returns}, of {make.__name__}" in repr(of_folder)
+        assert f"<code>{returns.replace('<', '&lt;').replace('>', '&gt;')}, of" in of_folder._repr_html_()
+    short = sentence_transformer_udf(
+        folders["encoder"], "array<double>", truncate_dim=5, on_error="report", spark=spark
+    )
+    assert short.summary().dimension == model_summary(folders["encoder"], truncate_dim=5).dimension == 5
+    assert short.summary().ddl() == "struct<value:array<double>,error:string>"
+    loaded = pipeline_udf("x", "string", model_loader=lambda _: folders["classifier"], spark=spark)
+    with pytest.raises(vonk.UnsupportedError, match="gives the model on the workers"):
+        loaded.summary()
 
 
 def test_all_minilm_l6(spark):
@@ -113,6 +145,7 @@ def test_pairs_of_texts(spark, frame, folders):
     }
     calls = {
         "named": classify(text_pair="text", text="other"), "ordered": classify("other", "text"),
+        "both": classify("other", text_pair="text"),
         "struct": classify(F.struct(F.col("text").alias("text_pair"), F.col("other").alias("text"))),
     }  # fmt: skip
     rows = short.select("id", *[call.alias(name) for name, call in calls.items()]).collect()
@@ -156,12 +189,22 @@ def test_bad_rows_and_nulls(spark, folders):
     assert [row.value for row in found] == none
     assert [row.error is None for row in found] == [True, False, False, True]
     assert "102 tokens" in found[1].error and found[2].error.startswith("is NULL")
+    no_text = frame.where("id = 0").withColumn("text", F.expr("cast(unhex('63FF') AS string)"))
+    assert values(no_text, report("text"))[0].error == "is no UTF-8: byte 0xff at 1"
 
 
 def test_live_objects_keep_what_they_were_made_with(spark, frame, folders):
     pipe = hf.pipeline("ner", str(folders["tagger"]), aggregation_strategy="simple")
     tag = pipeline_udf(pipe, spark=spark)
     assert "entity_group" in tag.returnType.simpleString()
+    parts = {"tokenizer": str(folders["gpt"]), "do_sample": False, "max_new_tokens": 5}
+    live = hf.pipeline("text-generation", str(folders["gpt"]), num_beams=2, num_return_sequences=2, **parts)
+    write = pipeline_udf(live, spark=spark)
+    assert write.returnType.simpleString() == "array<struct<generated_text:string>>"
+    one = frame.where("id = 0")
+    assert [text.generated_text for text in values(one, write("text"))[0]] == [
+        text["generated_text"] for text in live(ROWS[0])
+    ]
     found = values(frame, tag("text"))
     expected = alone(pipe)
     assert [row and [one.word for one in row] for row in found] == [
@@ -261,6 +304,7 @@ def test_arguments_are_checked_on_the_driver(spark, folders):
         (sentence_transformer_udf, {"batch_size": 0}, "batch_size: is 0"),
         (sentence_transformer_udf, {"precision": "int8"}, "depends on its neighbours"),
         (generate_udf, {"input_ids": [1]}, "argument 'input_ids': vonk sets it"),
+        (generate_udf, {"num_return_sequences": 2}, r"gives several: use 'array<string>'"),
         (pipeline_udf, {"task": "image-classification"}, "none that vonk knows"),
     ):
         with pytest.raises(vonk.InvalidError, match=why):
@@ -298,6 +342,10 @@ def test_a_folder_that_workers_cannot_open(spark, frame, folders, tmp_path):
     with pytest.raises(Exception, match=r"broken \(partition \d, on .*\): cannot be opened as a pipeline") as caught:
         values(frame, pipeline_udf(broken, spark=spark)("text"))
     assert "zip.folder" not in str(caught.value)
+    (broken / "model.safetensors").unlink()
+    (broken / "model.safetensors").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(vonk.FileError, match=r"'broken': its file '.*model.safetensors' cannot be read: No such file"):
+        pipeline_udf(broken, spark=spark)
 
 
 def test_spark_without_arrow_functions(spark, frame, folders, monkeypatch):

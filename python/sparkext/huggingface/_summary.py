@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import vonk
-from vonk.huggingface import _folder
+from vonk.huggingface import model_summary as summary_of
 
 from sparkext.framework import ModelSummary, TensorSummary
 
@@ -29,10 +28,9 @@ def model_summary(model: Any, **kwargs: Any) -> ModelSummary:
         There is no such folder, or none with a model in it.
     """
     if isinstance(model, str | os.PathLike):
-        folder = Path(model)
-        _folder.check(folder)
-        count: int | None = _folder.count_parameters(folder)
-        is_encoder = (folder / "modules.json").is_file()
+        about = summary_of(model)
+        count = about.num_params
+        is_encoder = about.kind == "encoder"
     else:
         live = model[0] if isinstance(model, tuple | list) else getattr(model, "model", model)
         live = live if hasattr(live, "parameters") else model

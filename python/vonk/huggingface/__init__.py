@@ -19,5 +19,14 @@ from vonk.huggingface._generator import Generator
 from vonk.huggingface._packages import MissingPackageError
 from vonk.huggingface._pipeline import Pipeline
 from vonk.huggingface._rows import DeclarationError
+from vonk.huggingface._summary import ModelSummary, model_summary
 
-__all__ = ["DeclarationError", "Generator", "MissingPackageError", "Pipeline", "SentenceEncoder"]
+__all__ = [
+    "DeclarationError",
+    "Generator",
+    "MissingPackageError",
+    "ModelSummary",
+    "Pipeline",
+    "SentenceEncoder",
+    "model_summary",
+]

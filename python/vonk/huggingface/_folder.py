@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterable
@@ -20,7 +19,6 @@ from vonk._errors import FileError, InvalidError, ModelError, UnsupportedError
 from vonk.huggingface._packages import require
 
 _BLOCK = 1 << 20
-_LONGEST_HEAD = 100 << 20
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 #: Weights of other frameworks, and what is no part of a model.
@@ -198,28 +196,6 @@ def weight_bytes(folder: Path) -> int:
     return sum(
         Path(top, name).stat().st_size for top, _, names in os.walk(folder) for name in names if name.endswith(ends)
     )
-
-
-def count_parameters(folder: Path) -> int | None:
-    """Trained numbers of the weights in safetensors, by their heads alone; None if there are none.
-
-    Raises
-    ------
-    vonk.ModelError
-        A file is not what it says.
-    """
-    files = sorted(folder.rglob("*.safetensors"))
-    return sum(_count(file) for file in files) if files else None
-
-
-def _count(file: Path) -> int:
-    try:
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            head = json.loads(stream.read(min(size, _LONGEST_HEAD)))
-        return sum(math.prod(tensor["shape"]) for name, tensor in head.items() if name != "__metadata__")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"model '{file.parent.name}': {file.name} is no safetensors file", "VONK_MODEL") from error
 
 
 def task_of(folder: Path) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vonk.spark._metrics import Counts, SparkStats, stats
     from vonk.spark._ml import Model
     from vonk.spark._summary import ModelSummary, model_summary
+    from vonk.spark._text_summary import TextSummary
     from vonk.spark._text_udf import TextUDF
     from vonk.spark._udf import ModelUDF, model_udf, register
 
@@ -30,6 +31,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SparkStats",
+    "TextSummary",
     "TextUDF",
     "configure",
     "generate_udf",
@@ -50,6 +52,7 @@ _MODULES = {
     "Setting": "_advice",
     "Settings": "_advice",
     "SparkStats": "_metrics",
+    "TextSummary": "_text_summary",
     "TextUDF": "_text_udf",
     "configure": "_advice",
     "generate_udf": "_huggingface",

@@ -6,6 +6,7 @@ Spark has, without rows; it is what a call would be told.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,10 +32,13 @@ from pyspark.sql.types import (
 
 import vonk
 from vonk._summary import html_table
+from vonk.huggingface import model_summary as text_summary
+from vonk.huggingface._summary import is_model
 from vonk.packing import _recognise
 from vonk.spark import _compat, _fetch, _session, _staging, _types
 from vonk.spark._shipment import Shipment, ship
 from vonk.spark._spec import Binding, make_binding, make_options
+from vonk.spark._text_summary import TextSummary, of_facts
 
 #: Types of single values that a column may have, or an array's elements.
 _VALUES = (
@@ -138,7 +142,7 @@ def model_summary(  # noqa: PLR0913 - all but one by name
     pack: Mapping[str, Any] | None = None,
     spark: SparkSession | None = None,
     **options: Any,
-) -> ModelSummary:
+) -> ModelSummary | TextSummary:
     """What a model is, and what ``model_udf`` with the same options would give.
 
     No session is needed, but for a URI that Spark reads, and for a loader: that is asked on a worker, in one small job.
@@ -146,14 +150,16 @@ def model_summary(  # noqa: PLR0913 - all but one by name
     Parameters
     ----------
     model
-        What :func:`vonk.spark.model_udf` takes, an open :class:`vonk.Model`, or a stage.
+        What :func:`vonk.spark.model_udf` takes, an open :class:`vonk.Model`, or a stage. Or a folder of Hugging Face's,
+        as :func:`vonk.spark.pipeline_udf` and the others take it, or one of those functions; of the options it takes
+        ``task``, ``allow_pickle`` and arguments of the model's calls.
     outputs, on_error, as_, squeeze, model_loader, pack, spark, **options
         As for :func:`vonk.spark.model_udf`.
 
     Returns
     -------
     ModelSummary
-        Shown as text, and as a table in a notebook.
+        Shown as text, and as a table in a notebook; a :class:`TextSummary` of a model of Hugging Face.
 
     Raises
     ------
@@ -167,9 +173,12 @@ def model_summary(  # noqa: PLR0913 - all but one by name
     'string'
     """
     from vonk.spark._ml import Model  # noqa: PLC0415 - it needs this module
+    from vonk.spark._text_udf import TextUDF  # noqa: PLC0415 - only where somebody asks
 
-    if isinstance(model, Model):
+    if isinstance(model, Model | TextUDF):
         return model.summary()
+    if (folder := _folder_of_text(model)) is not None and model_loader is None:
+        return _of_folder(folder, dict(options))
     binding = make_binding(None, outputs, on_error=on_error, as_=as_, squeeze=squeeze)
     if model_loader is not None or (isinstance(model, str) and _needs_spark(model)):
         session = spark or _session.active()
@@ -181,6 +190,22 @@ def model_summary(  # noqa: PLR0913 - all but one by name
     path, left, title = _local(model, options, pack)
     with vonk.open(path, **left) as opened:
         return describe(opened, binding, title)
+
+
+def _folder_of_text(model: Any) -> Path | None:
+    """The folder, if it is one of Hugging Face's."""
+    if not isinstance(model, str | os.PathLike):
+        return None
+    text = os.fspath(model)
+    path = Path(text)
+    if not path.exists() and _fetch.scheme_of(text) in ("file", "local"):
+        path = _fetch.path_of(text)
+    return path if is_model(path) else None
+
+
+def _of_folder(folder: Path, options: dict[str, Any]) -> TextSummary:
+    task, allow_pickle = options.pop("task", None), bool(options.pop("allow_pickle", False))
+    return of_facts(text_summary(folder, task=task, allow_pickle=allow_pickle, arguments=options))
 
 
 def of_shipment(spark: SparkSession, shipment: Shipment, binding: Binding) -> ModelSummary:

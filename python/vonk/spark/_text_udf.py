@@ -20,11 +20,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 import vonk
-from vonk.huggingface import _archive, _folder
+from vonk.huggingface import _archive, _folder, model_summary
 from vonk.spark import _calls, _compat, _fetch, _loader, _session, _staging
 from vonk.spark._metrics import Meter, make_meter
 from vonk.spark._shipment import Shipment, memory_of
 from vonk.spark._spec import Options, Source
+from vonk.spark._text_summary import TextSummary, of_facts
 from vonk.spark._text_worker import TextCall, make_function
 
 #: Writes a live object into a folder.
@@ -216,13 +217,33 @@ class TextUDF:
                 )
         return self.returnType
 
-    def summary(self) -> str:
-        """One line: the model, and the type of the result."""
+    def summary(self) -> TextSummary:
+        """What the model is, and what the function gives: what ``model_summary`` gives, by the staged file.
+
+        Raises
+        ------
+        vonk.UnsupportedError
+            A loader makes the model, on the workers.
+        """
         source = self._shipment.source
-        return f"{source.title}, {source.kind}: text -> {self.returnType.simpleString()}"
+        path = self._shipment.path
+        if path is None:
+            raise vonk.UnsupportedError(
+                f"model_loader {source.title}: gives the model on the workers, so there is nothing to look at here:"
+                " call model_summary with the model's folder",
+                "VONK_UNSUPPORTED",
+            )
+        options: dict[str, Any] = dict(source.options)
+        arguments = cloudpickle.loads(self._call.arguments) if self._call.arguments else {}
+        about = model_summary(
+            path, kind=source.kind, task=options.get("task"), title=source.title, arguments=arguments,
+            allow_pickle=bool(options.get("allow_pickle")),
+        )  # fmt: skip
+        return of_facts(about, self.returnType)
 
     def __repr__(self) -> str:
-        return f"<TextUDF {self.summary()}>"
+        source = self._shipment.source
+        return f"<TextUDF {source.title}, {source.kind}: text -> {self.returnType.simpleString()}>"
 
     def _read(self, columns: Sequence[str | Column], named: Mapping[str, str | Column]) -> tuple[str | Column, ...]:
         given = (*columns, *named.values())
