@@ -18,6 +18,8 @@ import tokenizers as tk
 import torch
 import transformers as hf
 
+torch.set_num_threads(1)  # of models as small as these, threads only wait for each other
+
 WORDS = (
     "the cat sat on mat a dog ran in park great film awful plot one two three four five six seven eight nine ten . ;"
 ).split()

@@ -12,6 +12,7 @@ pa = pytest.importorskip("pyarrow")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "huggingface"))
 import huggingface_hub.constants  # noqa: E402
 import small  # noqa: E402 - tests/huggingface/small.py
+import tokenizers as tk  # noqa: E402
 import torch  # noqa: E402
 import transformers as hf  # noqa: E402
 import vonk  # noqa: E402
@@ -104,11 +105,18 @@ def test_arrays_without_rows_of_nulls_alone_slices_and_large_strings(folders):
     close(encoder.predict(texts(*TEXTS).cast(pa.large_string())).to_pylist(), whole, "large strings")
     one = encoder.predict(pa.array([{"any": row} for row in TEXTS])).to_pylist()
     close(one, whole, "a struct of one text")
+    close(encoder.predict(texts(*TEXTS).dictionary_encode()).to_pylist(), whole, "a dictionary")
+    close(encoder.predict(texts(*TEXTS).cast(pa.string_view())).to_pylist(), whole, "views")
+    close(encoder.predict(pa.chunked_array([texts(*TEXTS[:2]), texts(*TEXTS[2:])])).to_pylist(), whole, "chunks")
 
 
 def test_a_column_that_is_no_text_is_refused(folders):
     with pytest.raises(vonk.InvalidError, match="column 'text': is int64, the model wants text"):
         SentenceEncoder(folders("encoder")).predict(pa.array([1, 2]))
+    with pytest.raises(vonk.InvalidError, match=r"2 columns were given.*takes text"):
+        SentenceEncoder(folders("encoder")).predict(texts("a"), texts("b"))
+    with pytest.raises(vonk.InvalidError, match="result: does not fit list<item: int32>"):
+        SentenceEncoder(folders("encoder")).predict(texts("a", "cat"), returns=pa.list_(pa.int32()))
 
 
 # --- pipelines ---
@@ -168,6 +176,12 @@ def test_pairs_of_texts(classify):
     close(classify.predict(texts(*TEXTS), texts(*seconds)).to_pylist(), expected, "two columns")
     struct = pa.StructArray.from_arrays([texts(*seconds), texts(*TEXTS)], ["text_pair", "text"])
     close(classify.predict(struct).to_pylist(), expected, "a struct, by name")
+    more = pa.StructArray.from_arrays(
+        [pa.nulls(len(TEXTS)), texts(*seconds), texts(*TEXTS)], ["id", *struct.type.names]
+    )
+    close(classify.predict(more).to_pylist(), expected, "a struct with another field")
+    with pytest.raises(vonk.InvalidError, match="has the fields a, b, the model takes text, text_pair: call the field"):
+        classify.predict(pa.array([{"a": "cat", "b": "dog"}]), on_error="null")
 
 
 def test_a_tagger_gives_lists_of_mappings(folders):
@@ -234,6 +248,17 @@ def test_a_bad_row_is_named_or_is_null_or_has_its_reason(classify):
     assert classify.stats.error_rows >= 1
     cut = classify.predict(texts(*rows), truncation=True, max_length=48).to_pylist()
     assert cut[1] is not None
+
+
+def test_bytes_that_are_no_text_are_a_bad_row(classify):
+    offsets, content = numpy.array([0, 3, 5, 8], "i4"), b"catc\xffdog"
+    rows = pa.StringArray.from_buffers(3, pa.py_buffer(offsets), pa.py_buffer(content))  # Spark checks no strings
+    report = classify.predict(rows, on_error="report").to_pylist()
+    assert [row["error"] for row in report] == [None, "is no UTF-8: byte 0xff at 1", None]
+    close([row["value"] for row in report[::2]], [classify.live(text)[0] for text in ("cat", "dog")], "the others")
+    with pytest.raises(vonk.InvalidError, match="is no UTF-8") as caught:
+        classify.predict(rows)
+    assert caught.value.row == 1
 
 
 def test_nulls_may_be_errors(classify):
@@ -337,10 +362,54 @@ def test_options_that_count_padding_keep_rows_of_other_lengths_out_of_a_run(fold
     for name, arguments, runs in (
         ("gpt", {"max_new_tokens": 4}, 1), ("gpt", {"max_length": 12}, 2), ("t5", {"max_length": 12}, 1),
         ("gpt", {"max_new_tokens": 4, "repetition_penalty": 2.0}, 2), ("t5", {"encoder_no_repeat_ngram_size": 2}, 2),
+        ("gpt", {"max_new_tokens": 4, "repetition_penalty": 1.0}, 1),
+        ("gpt", {"max_new_tokens": 4, "encoder_no_repeat_ngram_size": 1}, 2),
+        ("gpt", {"generation_config": hf.GenerationConfig(max_new_tokens=4, repetition_penalty=2.0)}, 2),
     ):  # fmt: skip
         generator = Generator(folders(name))
         generator.predict(texts(*rows), **arguments)
         assert generator.stats.micro_batches == runs, f"{name} {arguments}: {generator.stats.micro_batches} for {runs}"
+
+
+def test_a_pipeline_that_writes_gives_a_row_what_it_gives_alone(folders):
+    live = Pipeline(folders("gpt")).live
+    for arguments in (
+        {"max_new_tokens": 6},
+        {"max_new_tokens": 6, "encoder_no_repeat_ngram_size": 1},
+        {"max_length": 9},
+    ):
+        plain = {"do_sample": False, **arguments}
+        made = Pipeline(hf.pipeline("text-generation", model=live.model, tokenizer=live.tokenizer, **plain))
+        found = made.predict(texts("the cat sat", "awful", "nine cat")).to_pylist()
+        assert found == alone(lambda row, a=plain: live(row, **a)[0], ["the cat sat", "awful", "nine cat"]), arguments
+
+
+def bytes_gpt():
+    """A model of bytes, live: a stop string may be any text."""
+    letters = sorted(tk.pre_tokenizers.ByteLevel.alphabet())
+    made = tk.Tokenizer(tk.models.BPE({text: i for i, text in enumerate(["</s>", "[PAD]", *letters])}, []))
+    made.pre_tokenizer, made.decoder = tk.pre_tokenizers.ByteLevel(add_prefix_space=False), tk.decoders.ByteLevel()
+    torch.manual_seed(1)
+    config = hf.GPT2Config(
+        vocab_size=258, n_embd=32, n_layer=2, n_head=4, n_positions=32, eos_token_id=0, bos_token_id=0,
+        initializer_range=0.5,
+    )  # fmt: skip
+    tokenizer = hf.PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>", pad_token="[PAD]")
+    return hf.GPT2LMHeadModel(config), tokenizer
+
+
+def test_texts_end_at_stop_strings_and_the_end_of_places_is_said():
+    generator = Generator(bytes_gpt())
+    rows = ["a", "dog ran in the park", "zzz", "the cat"]
+    how = {"max_new_tokens": 12, "stop_strings": ["_"], "skip_special_tokens": False}
+    whole = generator.predict(texts(*rows), max_new_tokens=12).to_pylist()
+    cut = generator.predict(texts(*rows), **how).to_pylist()
+    assert cut == [text.partition("_")[0] + "_" if "_" in text else text for text in whole]
+    assert cut[:3] != whole[:3], f"the test shows nothing: {whole}"
+    with pytest.raises(vonk.BackendError, match=r"has 24 tokens, and the model has 32 places.*max_input_tokens=20 to"):
+        generator.predict(texts("x" * 24), max_new_tokens=12)
+    with pytest.raises(vonk.InvalidError, match="prefix: None is no text"):
+        generator.predict(texts("x"), prefix=None)
 
 
 def test_what_surrounds_a_text_that_was_written(folders):
@@ -366,6 +435,8 @@ def test_a_prefix_several_texts_and_the_length_of_the_input(folders):
         **tokenizer("the cat", return_tensors="pt"), max_new_tokens=8, num_beams=3, num_return_sequences=2
     )
     assert several.to_pylist() == [tokenizer.batch_decode(ids, skip_special_tokens=True), None]
+    how = hf.GenerationConfig(max_new_tokens=8, num_beams=3, num_return_sequences=2)
+    assert generator.predict(texts("the cat", None), generation_config=how).equals(several)
     long, short = "cat dog " * 9, "cat dog cat"
     cut = generator.predict(texts(long), max_input_tokens=4, max_new_tokens=8).to_pylist()
     assert cut == generator.predict(texts(short), max_new_tokens=8).to_pylist()
@@ -459,6 +530,7 @@ def test_a_name_of_the_hub_without_a_network_and_one_in_the_cache(folders, tmp_p
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
     subprocess.run(["cp", "-r", folders("classifier"), cached / "snapshots" / commit], check=True)
+    assert Pipeline("somebody/classifier").title == "somebody/classifier"
     found = Pipeline("somebody/classifier").predict(texts("great film"))
     assert found.to_pylist() == Pipeline(folders("classifier")).predict(texts("great film")).to_pylist()
 

@@ -108,6 +108,29 @@ def test_a_zip_that_is_broken_or_not_the_one_that_was_sent(folder, tmp_path):
     assert not list(tmp_path.glob(".back-*"))
 
 
+def test_a_file_that_is_gone_from_the_unpacked_folder_is_missed(folder, tmp_path):
+    archive, back = tmp_path / "a.zip", tmp_path / "back"
+    _archive.pack(folder, _folder.files_of(folder), archive)
+    digest = sha256(archive)
+    assert _archive.unpack(archive, back, digest) == _archive.unpack(archive, back, digest)
+    content = (back / "model.safetensors").read_bytes()
+    (back / "model.safetensors").write_bytes(content[:-1])
+    with pytest.raises(vonk.ModelError, match=r"'a.zip': its unpacked 'model.safetensors' .* pinned"):
+        _archive.unpack(archive, back, digest)
+    (back / "model.safetensors").write_bytes(content)
+    (back / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(vonk.ModelError, match=r"its unpacked '1_Pooling/config.json' is gone"):
+        _archive.unpack(archive, back, digest)
+
+
+def test_without_locks_the_first_of_two_folders_stays(folder, tmp_path):
+    _archive.pack(folder, _folder.files_of(folder), tmp_path / "a.zip")
+    for _ in range(2):
+        _archive._unpack(tmp_path / "a.zip", tmp_path / "back")
+    assert (tmp_path / "back" / "config.json").read_text() == "{}"
+    assert not list(tmp_path.glob(".back-*"))
+
+
 def _unpack(archive, folder, digest, done):
     _archive.unpack(archive, folder, digest)
     done.put((folder / "model.safetensors").stat().st_size)

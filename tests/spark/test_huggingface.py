@@ -133,7 +133,7 @@ def test_pipelines_by_name(spark, frame, folders):
 def test_a_name_that_the_result_lacks(spark, frame, folders):
     wrong = pipeline_udf(folders["classifier"], "lable string", on_error="null", spark=spark)
     with pytest.raises(Exception, match="names 'lable', which the result lacks: it has label, score"):
-        values(frame, wrong("text"))
+        values(frame.coalesce(1), wrong("text"))
 
 
 def test_pairs_of_texts(spark, frame, folders):
@@ -288,7 +288,7 @@ def test_calls_are_checked_before_a_job(spark, frame, folders):
     with pytest.raises(vonk.InvalidError, match=r"column 'id': is int, the model wants text.*cast\('string'\)"):
         embed.check(frame, "id")
     with pytest.raises(Exception, match="column 'text': is int"):
-        values(frame, embed("id"))
+        values(frame.coalesce(1), embed("id"))
     with pytest.raises(vonk.InvalidError, match="2 were given, encoder takes one column"):
         embed("text", "text")
     with pytest.raises(vonk.InvalidError, match="there are none"):
@@ -324,7 +324,7 @@ def test_local_folders_are_not_sent_and_pinned(spark, frame, folders, tmp_path):
     changed = pipeline_udf(f"local:{here}", "string", device="cpu", spark=spark)  # another key: opened anew
     (here / "config.json").write_text((here / "config.json").read_text() + "\n")
     with pytest.raises(Exception, match=r"has sha256 .* on this node, pinned is"):
-        values(frame, changed("text"))
+        values(frame.coalesce(1), changed("text"))
 
 
 def test_a_bound_of_memory_holds_for_these_models(spark, frame, folders):
@@ -332,7 +332,7 @@ def test_a_bound_of_memory_holds_for_these_models(spark, frame, folders):
     session.conf.set("spark.vonk.modelMemory", "50k")
     embed = sentence_transformer_udf(folders["encoder"], device="cpu", spark=session)
     with pytest.raises(Exception, match=r"encoder .*: needs [\d,]+ bytes, and spark.vonk.modelMemory allows"):
-        values(frame, embed("text"))
+        values(frame.coalesce(1), embed("text"))
 
 
 def test_a_folder_that_workers_cannot_open(spark, frame, folders, tmp_path):
@@ -340,7 +340,7 @@ def test_a_folder_that_workers_cannot_open(spark, frame, folders, tmp_path):
     shutil.copytree(folders["classifier"], broken)
     (broken / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0not what it says")
     with pytest.raises(Exception, match=r"broken \(partition \d, on .*\): cannot be opened as a pipeline") as caught:
-        values(frame, pipeline_udf(broken, spark=spark)("text"))
+        values(frame.coalesce(1), pipeline_udf(broken, spark=spark)("text"))
     assert "zip.folder" not in str(caught.value)
     (broken / "model.safetensors").unlink()
     (broken / "model.safetensors").symlink_to(tmp_path / "nowhere")

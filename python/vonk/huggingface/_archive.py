@@ -3,7 +3,8 @@
 How it works: the file is a zip without compression, which weights do not yield to, with entries in one order and of one
 date: equal folders give equal files, whose digest names the model. It may come from a stranger, so unpacking takes
 relative names of plain files only, and as many bytes as the zip's directory says. A folder appears under its final name
-when it is whole; processes that unpack the same file wait for the first one.
+when it is whole; processes that unpack the same file wait for the first one. Later ones compare names and sizes: that
+finds what a cleaner of old files took away. Whoever can change a file there could change the process, too.
 """
 
 from __future__ import annotations
@@ -60,13 +61,14 @@ def unpack(archive: Path, folder: Path, sha256: str) -> Path:
     Raises
     ------
     vonk.ModelError
-        The zip is another one, or holds what no model's does.
+        The zip is another one, or holds what no model's does; or a file is gone from the folder.
     vonk.FileError
         It cannot be read, or there is no room.
     """
-    if folder.is_dir():
-        return folder
     try:
+        if folder.is_dir():
+            _compare(archive, folder)
+            return folder
         with _alone(folder.with_name(f"{folder.name}.lock")):
             if not folder.is_dir():
                 _check_digest(archive, sha256)
@@ -79,6 +81,23 @@ def unpack(archive: Path, folder: Path, sha256: str) -> Path:
             "VONK_IO",
         ) from error
     return folder
+
+
+def _compare(archive: Path, folder: Path) -> None:
+    if not archive.exists():
+        return  # the folder is whole: it appeared so
+    try:
+        with zipfile.ZipFile(archive) as source:
+            entries = source.infolist()
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"model '{archive.name}': is not the zip that was pinned: {error}", "VONK_MODEL") from error
+    for entry in entries:
+        file = folder / entry.filename
+        if not file.is_file() or file.stat().st_size != entry.file_size:
+            raise ModelError(
+                f"model '{archive.name}': its unpacked '{entry.filename}' is gone, or has not the size that was pinned",
+                "VONK_MODEL",
+            )
 
 
 def _check_digest(archive: Path, sha256: str) -> None:
@@ -100,7 +119,12 @@ def _unpack(archive: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with source.open(entry) as stream, target.open("xb") as copy:
                     shutil.copyfileobj(stream, copy, _BLOCK)
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            # on a file system without locks another process was faster
     except (zipfile.BadZipFile, FileExistsError, NotADirectoryError, RuntimeError, EOFError) as error:
         raise ModelError(f"model '{archive.name}': is no whole zip file: {error}", "VONK_MODEL") from error
     finally:

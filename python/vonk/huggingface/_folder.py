@@ -41,6 +41,14 @@ def is_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
+def title_of(folder: Path) -> str:
+    """What messages call it: its name; of a folder in the hub's cache, whose own name is a commit, the model's."""
+    above = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and above.startswith("models--"):
+        return above.removeprefix("models--").replace("--", "/")
+    return folder.name
+
+
 def fetch(name: str, kind: str, *, revision: str | None = None, allow_pickle: bool = False) -> Path:
     """The folder of a model of the hub, or of the hub's cache on this machine.
 
@@ -113,16 +121,18 @@ def check(folder: Path, *, allow_pickle: bool = False) -> None:
     if not folder.exists():
         raise FileError(f"model '{folder}': no such folder, and no name that a hub may know", "VONK_IO")
     if not folder.is_dir():
-        raise ModelError(f"model '{folder.name}': is a file: give the folder that save_pretrained wrote", "VONK_MODEL")
+        raise ModelError(
+            f"model '{title_of(folder)}': is a file: give the folder that save_pretrained wrote", "VONK_MODEL"
+        )
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelError(
-            f"model '{folder.name}': the folder has no config.json and no modules.json: give the one that"
+            f"model '{title_of(folder)}': the folder has no config.json and no modules.json: give the one that"
             " save_pretrained wrote",
             "VONK_MODEL",
         )
     for file in folder.rglob("*.json"):
         if file.name in ("config.json", "tokenizer_config.json", "modules.json"):
-            _check_code(file, folder.name)
+            _check_code(file, title_of(folder))
     if not allow_pickle:
         _check_weights(folder)
 
@@ -152,8 +162,8 @@ def _check_weights(folder: Path) -> None:
         if pickled and not any(name.endswith(".safetensors") for name in names):
             inner = Path(top).relative_to(folder) / pickled[0]
             raise UnsupportedError(
-                f"model '{folder.name}': the weights '{inner}' are a pickle, which can run code when it is read: save"
-                " them as safetensors (save_pretrained does), or pass allow_pickle=True if you trust their author",
+                f"model '{title_of(folder)}': the weights '{inner}' are a pickle, which can run code when it is read:"
+                " save them as safetensors (save_pretrained does), or pass allow_pickle=True if you trust their author",
                 "VONK_UNSUPPORTED",
             )
 
@@ -206,9 +216,9 @@ def task_of(folder: Path) -> str:
     vonk.InvalidError
         It does not tell.
     """
-    config = read_json(folder / "config.json", folder.name) if (folder / "config.json").is_file() else {}
+    config = read_json(folder / "config.json", title_of(folder)) if (folder / "config.json").is_file() else {}
     architectures = list(map(str, config.get("architectures") or [])) if isinstance(config, dict) else []
-    return task_for(architectures, folder.name)
+    return task_for(architectures, title_of(folder))
 
 
 def task_for(architectures: Iterable[str], title: str) -> str:

@@ -26,9 +26,12 @@ _OWN = (
 _OF_PROMPT = (
     "repetition_penalty", "no_repeat_ngram_size", "prompt_lookup_num_tokens", "diversity_penalty", "sequence_bias",
     "bad_words_ids", "guidance_scale", "penalty_alpha", "watermarking_config", "forced_bos_token_id",
+    "logits_processor", "stopping_criteria",
 )  # fmt: skip
-#: Options that look at the text of a model that reads one and writes another.
+#: Options that look at the text that is read; for a model that goes on, that is the prompt.
 _OF_SOURCE = ("encoder_repetition_penalty", "encoder_no_repeat_ngram_size")
+#: Those that do nothing at 1; all of them do nothing at 0.
+_FACTORS = ("repetition_penalty", "encoder_repetition_penalty", "guidance_scale")
 #: Tokens that generate() writes if nothing says how many; fewer, where the model has no more places.
 _DEFAULT = 20
 _MOST = 1 << 24  # lengths above it mean that a tokenizer has none
@@ -91,7 +94,8 @@ class Generator(_opened.Opened):
 
     def returns(self, arguments: Mapping[str, Any]) -> pyarrow.DataType:
         """The type of a result: text, or texts where several are asked for."""
-        return pyarrow.list_(pyarrow.string()) if arguments.get("num_return_sequences", 1) > 1 else pyarrow.string()
+        copies = settings(self.live[0].generation_config, arguments).get("num_return_sequences") or 1
+        return pyarrow.list_(pyarrow.string()) if copies > 1 else pyarrow.string()
 
 
 class _Bound:
@@ -109,15 +113,18 @@ class _Bound:
         self._generate = given
         self._check()
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        config = {**_set(model.generation_config), **given}
+        config = settings(model.generation_config, given)
         self._ends = config.get("eos_token_id")
         self._copies = int(config.get("num_return_sequences") or 1)
-        self._sees_padding = _sees_padding(config, is_decoder=self._is_decoder)
+        self._sees_padding = sees_padding(config, is_decoder=self._is_decoder)
+        self._new = int(config.get("max_new_tokens") or _DEFAULT)
         is_said = config.get("max_new_tokens") or config.get("max_length")
         places = _results.places(model.config)
         self._longest = places - _DEFAULT if self._is_decoder and not is_said and places else _MOST
         if self._pad is not None:
             self._generate.setdefault("pad_token_id", self._pad)
+        if config.get("stop_strings"):
+            self._generate["tokenizer"] = tokenizer
 
     def _tokenizing(self, truncation: bool | str, most: int | None) -> dict[str, Any]:
         limit = most or self._tokenizer.model_max_length
@@ -128,6 +135,8 @@ class _Bound:
     def _check(self) -> None:
         known = vars(require("transformers").GenerationConfig())
         check(self._generate)
+        if not isinstance(self._prefix, str):
+            raise InvalidError(f"prefix: {self._prefix!r} is no text")
         for name in self._generate:
             if name not in known and name not in ("generation_config", "stopping_criteria", "logits_processor"):
                 raise InvalidError(f"argument '{name}': generate() of transformers knows none of that name")
@@ -170,12 +179,14 @@ class _Bound:
         return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
     def _texts(self, found: list[list[int]], prompts: Mapping[str, Any]) -> list[str]:
-        """What was written, without what fills the shorter ones up."""
+        """What was written, without what fills up those that ended before others."""
         ends = {self._ends} if isinstance(self._ends, int) else set(self._ends or ())
         width = prompts["input_ids"].shape[1] if self._is_decoder else 1  # or the token that starts a text
         written = []
         for place, ids in enumerate(found):
             new = ids[width:]
+            while new and new[-1] == self._pad and self._pad not in ends:
+                new.pop()  # it ended at a stop string
             stop = next((i + 1 for i, token in enumerate(new) if token in ends), len(new))
             before = [] if self._is_decoder else ids[:width]
             if self._is_decoder and self._full_text:
@@ -186,6 +197,12 @@ class _Bound:
         return texts
 
     def hint(self, tokens: int) -> str:
+        most = _results.places(self._model.config)
+        if self._is_decoder and most is not None and most - self._new < tokens <= most:
+            return (
+                f" (the text has {tokens:,} tokens, and the model has {most:,} places for it and for what it writes:"
+                f" pass max_input_tokens={max(1, most - self._new)} to shorten such texts)"
+            )
         return _results.too_long(self._model.config, tokens, "truncation=True, max_input_tokens=...")
 
 
@@ -202,17 +219,28 @@ def check(arguments: Mapping[str, Any]) -> None:
             raise InvalidError(f"argument '{name}': vonk sets it: leave it out")
 
 
+def settings(config: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds for a call: the model's own GenerationConfig, over it the one that was given, and the arguments."""
+    other = given.get("generation_config")
+    return {**_set(config), **({} if other is None else _set(other)), **given}
+
+
 def _set(config: Any) -> dict[str, Any]:
     """Of a GenerationConfig, what somebody has set."""
     found: dict[str, Any] = config.to_diff_dict()
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _sees_padding(config: Mapping[str, Any], *, is_decoder: bool) -> bool:
+def sees_padding(config: Mapping[str, Any], *, is_decoder: bool) -> bool:
     """Whether a row's text depends on how much padding stands before it."""
     if not is_decoder:
-        return any(config.get(name) for name in _OF_SOURCE)
+        return any(_is_on(config, name) for name in _OF_SOURCE)
     by_length = [("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")]
     if any(config.get(name) and not config.get(other) for name, other in by_length):
         return True
-    return any(config.get(name) not in (None, 0, 1, 1.0, 0.0, [], {}) for name in _OF_PROMPT)
+    return any(_is_on(config, name) for name in (*_OF_PROMPT, *_OF_SOURCE))
+
+
+def _is_on(config: Mapping[str, Any], name: str) -> bool:
+    value = config.get(name)
+    return value not in (None, 0, [], {}) and not (value == 1 and name in _FACTORS)

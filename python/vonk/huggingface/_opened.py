@@ -49,7 +49,7 @@ class Opened(ABC):
             folder = Path(model)
             if not folder.exists() and _folder.is_id(os.fspath(model)):
                 folder = _folder.fetch(os.fspath(model), self.kind, revision=revision, allow_pickle=allow_pickle)
-            self.title = folder.name
+            self.title = _folder.title_of(folder)
             self.live = self._open(folder)
         else:
             self.title = type(model).__name__

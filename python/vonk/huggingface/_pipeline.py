@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow
 
 from vonk._errors import InvalidError
-from vonk.huggingface import _folder, _opened, _results
+from vonk.huggingface import _folder, _generator, _opened, _results
 from vonk.huggingface._packages import require
 
 _TEXT, _REAL, _INT = pyarrow.string(), pyarrow.float32(), pyarrow.int32()
@@ -26,7 +26,7 @@ _GROUP = pyarrow.struct({"entity_group": _TEXT, "score": _REAL, "word": _TEXT, "
 _FILLED = pyarrow.struct({"score": _REAL, "token": _INT, "token_str": _TEXT, "sequence": _TEXT})
 _ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 #: Where a live pipeline keeps the arguments that it was made with.
-_PARAMETERS = ("_preprocess_params", "_forward_params", "_postprocess_params")
+_PARAMETERS = ("_preprocess_params", "_forward_params", "_postprocess_params", "_generate_kwargs")
 #: Key of those among the arguments of a call.
 PRESET = "vonk preset"
 
@@ -102,7 +102,7 @@ def returns(task: str, arguments: Mapping[str, Any]) -> pyarrow.DataType:
         Of its calls, those that it was made with among them.
     """
     preset = arguments.get(PRESET) or {}
-    given = {**preset.get("_postprocess_params", {}), **arguments}
+    given = {**preset.get("_generate_kwargs", {}), **preset.get("_postprocess_params", {}), **arguments}
     kind = _TASKS[task].returns
     if task == "text-classification" and "top_k" in arguments:
         return pyarrow.list_(kind)
@@ -111,7 +111,7 @@ def returns(task: str, arguments: Mapping[str, Any]) -> pyarrow.DataType:
     how = given.get("aggregation_strategy", "none")
     if task == "token-classification" and str(getattr(how, "value", how)).lower() != "none":
         return pyarrow.list_(_GROUP)
-    if task == "text-generation" and given.get("num_return_sequences", 1) != 1:
+    if task == "text-generation" and (given.get("num_return_sequences") or 1) != 1:
         return pyarrow.list_(kind)
     return kind
 
@@ -200,13 +200,18 @@ class _Bound:
         self._arguments = given
         self._task = _TASKS[task]
         self.names = self._task.names
+        self._pads = self._pipe.tokenizer.pad_token_id is not None and not self._task.shows_padding
+        if task == "text-generation":
+            of_pipe = {**(getattr(self._pipe, "_generate_kwargs", None) or {}), **self._pipe._forward_params}
+            of_generate = {**of_pipe, **given, **(given.get("generate_kwargs") or {})}
+            config = _generator.settings(self._pipe.model.generation_config, of_generate)
+            self._pads = self._pads and not _generator.sees_padding(config, is_decoder=True)
 
     def tokens(self, rows: Sequence[Any]) -> Sequence[int]:
         return _results.count_tokens(self._pipe.tokenizer, rows)
 
     def joins(self, longer: int, shorter: int) -> bool:
-        is_free = self._pipe.tokenizer.pad_token_id is not None and not self._task.shows_padding
-        return longer == shorter or is_free
+        return self._pads or longer == shorter
 
     def run(self, rows: Sequence[Any]) -> Sequence[Any]:
         return list(self._pipe((row for row in rows), batch_size=len(rows), **self._arguments))

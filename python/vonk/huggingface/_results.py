@@ -25,9 +25,9 @@ def builder(kind: pyarrow.DataType) -> Builder:
 
 
 def _array(values: list[Any], kind: Any) -> pyarrow.Array:
-    if pyarrow.types.is_list(kind) and values and all(isinstance(value, numpy.ndarray) for value in values):
-        return _vectors(values, kind)
     try:
+        if pyarrow.types.is_list(kind) and values and all(isinstance(value, numpy.ndarray) for value in values):
+            return _vectors(values, kind)
         return pyarrow.array(values, kind)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, TypeError, ValueError, OverflowError) as error:
         raise InvalidError(f"result: does not fit {kind}: {error}") from error

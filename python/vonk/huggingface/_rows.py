@@ -106,13 +106,13 @@ def predict(model: Model, columns: Sequence[pyarrow.Array], names: Sequence[str]
         A row failed; its ``row`` counts from the batch's first.
     """
     begun = time.perf_counter_ns()
-    texts, valid = _texts(columns, names)
+    columns = [_as_text(column) for column in columns]
+    texts, valid = _texts(columns, names, model.names)
     n_rows, found = len(valid), _Found()
     if plan.nulls == "error":
         for row in numpy.flatnonzero(~valid).tolist():
             _fail(found, row, InvalidError("is NULL: nulls='null' gives such a row a NULL"), plan)
-    kept = numpy.flatnonzero(valid).tolist()
-    rows = [texts(row) for row in kept]
+    rows, kept = _read(texts, numpy.flatnonzero(valid).tolist(), found, plan)
     tokens = numpy.asarray(model.tokens(rows), "i8") if rows else numpy.zeros(0, "i8")
     converted = time.perf_counter_ns()
     for run in _runs(tokens, model.joins, plan.batch):
@@ -126,7 +126,7 @@ def predict(model: Model, columns: Sequence[pyarrow.Array], names: Sequence[str]
     stats = Stats(
         max_threads=1,
         rows=n_rows,
-        null_rows=n_rows - len(kept) if plan.nulls == "null" else 0,
+        null_rows=int(n_rows - valid.sum()) if plan.nulls == "null" else 0,
         error_rows=len(found.errors),
         micro_batches=found.runs,
         bytes_in=sum(column.nbytes for column in columns),
@@ -141,14 +141,27 @@ def predict(model: Model, columns: Sequence[pyarrow.Array], names: Sequence[str]
 # --- rows ---
 
 
-def _texts(columns: Sequence[Any], names: Sequence[str]) -> tuple[Callable[[int], Any], Any]:
+def _as_text(column: Any) -> Any:
+    """The column in one piece, and without the ways of storing text that only save room."""
+    if isinstance(column, pyarrow.ChunkedArray):
+        column = column.combine_chunks()
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column.cast(pyarrow.string()) if pyarrow.types.is_string_view(column.type) else column
+
+
+def _texts(columns: Sequence[Any], names: Sequence[str], known: Sequence[str]) -> tuple[Callable[[int], Any], Any]:
     """A function that gives a row, as text or as a mapping of texts, and which rows have no NULL."""
     valid = numpy.ones(len(columns[0]), bool)
     if len(columns) == 1 and pyarrow.types.is_struct(columns[0].type):
         struct = columns[0]
         valid &= _is_valid(struct)
-        names = [part.name for part in struct.type]
-        columns = [struct.field(i) for i in range(len(names))]
+        names = _fields(struct.type, known)
+        columns = [_as_text(struct.field(struct.type.get_field_index(name))) for name in names]
+    if len(columns) != len(names) or (len(names) > 1 and not set(names) <= set(known)) or len(set(names)) < len(names):
+        raise InvalidError(
+            f"arguments: {len(columns)} columns were given{_listed(names)}, the model takes {', '.join(known)}"
+        )
     for column, name in zip(columns, names, strict=True):
         if not _is_text(column.type):
             raise InvalidError(f"column '{name}': is {column.type}, the model wants text: cast it to a string")
@@ -156,6 +169,38 @@ def _texts(columns: Sequence[Any], names: Sequence[str]) -> tuple[Callable[[int]
     if len(columns) == 1:
         return lambda row: columns[0][row].as_py(), valid
     return lambda row: {name: column[row].as_py() for name, column in zip(names, columns, strict=True)}, valid
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _fields(struct: Any, known: Sequence[str]) -> list[str]:
+    """Names of the fields to read: those that the model knows; the only one, whatever it is called."""
+    names = [part.name for part in struct]
+    if len(names) == 1:
+        return names
+    chosen = [name for name in names if name in known]
+    if known[0] not in chosen:
+        raise InvalidError(
+            f"struct: has the fields {', '.join(names)}, the model takes {', '.join(known)}: call the field with the"
+            f" text '{known[0]}'"
+        )
+    return chosen
+
+
+def _read(texts: Callable[[int], Any], places: Sequence[int], found: _Found, plan: Plan) -> tuple[list[Any], list[int]]:
+    """Rows of these places, and the places of those that could be read: Spark lets any bytes be a string."""
+    rows, kept = [], []
+    for place in places:
+        try:
+            rows.append(texts(place))
+        except UnicodeDecodeError as error:
+            reason = f"is no UTF-8: byte 0x{error.object[error.start]:02x} at {error.start}"
+            _fail(found, place, InvalidError(reason), plan)
+        else:
+            kept.append(place)
+    return rows, kept
 
 
 def _is_text(kind: Any) -> bool:

@@ -47,7 +47,7 @@ def explain(error: vonk.Error, source: Source, row: int | None = None, *, openin
 def _short(message: str, source: Source) -> str:
     """Without the path of Spark's copy, which is long and tells nothing, and without the title that comes first."""
     if source.file is not None and not Path(source.file).is_absolute():
-        copy = rf"[^\s']*{os.sep}{re.escape(source.file)}"
+        copy = rf"(?:[^\s']*{os.sep})?{re.escape(source.file)}"
         message = re.sub(rf"^(?:model )?(?:'{copy}'|{copy}): ", "", message)
     message = message.replace("; get the right file or a new pin", "")
     message = re.sub(r", then set VONK_\w+_LIBRARY to its \S+ or run vonk's set-up", "", message)

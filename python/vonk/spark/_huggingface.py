@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_type
-from pyspark.sql.types import DataType, _parse_datatype_string
+from pyspark.sql.types import DataType, StringType, _parse_datatype_string
 
 import vonk
 from vonk.huggingface import _encoder, _generator, _pipeline
@@ -271,10 +271,12 @@ def generate_udf(  # noqa: PLR0913 - all but the first few by name
     given = {name: value for name, (value, default) in of_tokenizer.items() if value != default}
     arguments = {**given, **arguments}
     _generator.check(arguments)
+    value = _declared(return_type)
+    if (arguments.get("num_return_sequences") or 1) > 1 and isinstance(value, StringType):
+        raise vonk.InvalidError("return_type: is string, num_return_sequences gives several: use 'array<string>'")
     options = make_options({"device": device, "dtype": dtype, "allow_pickle": allow_pickle or None})
     wanted = Wanted("generator", options, partial(_save_generator, tokenizer), revision, allow_pickle)
     shipment = ship(session, model, wanted, model_loader)
-    value = _declared(return_type)
     call = _call(value, arguments, nulls, on_error, batch_size)
     return TextUDF(session, shipment, call, value)
 

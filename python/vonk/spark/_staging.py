@@ -74,7 +74,9 @@ def stage(path: Path, options: Mapping[str, Any], pack: Mapping[str, Any] | None
     return stage_as(path, how, lambda path, work: _one_file(path, options, pack, work))
 
 
-def stage_as(path: Path, how: Hashable, make: Callable[[Path, Path], tuple[Path, Mapping[str, Any]]]) -> Staged:
+def stage_as(
+    path: Path, how: Hashable, make: Callable[[Path, Path], tuple[Path, Mapping[str, Any]]], title: str = ""
+) -> Staged:
     """A file or folder, made one file by a function, once for what has not changed since.
 
     Parameters
@@ -85,6 +87,8 @@ def stage_as(path: Path, how: Hashable, make: Callable[[Path, Path], tuple[Path,
         What the function does, besides the path.
     make
         Gets the path and an empty folder; gives the file, and the options of ``vonk.open`` that are left.
+    title
+        What users know it by; empty is the path's name.
 
     Raises
     ------
@@ -99,10 +103,11 @@ def stage_as(path: Path, how: Hashable, make: Callable[[Path, Path], tuple[Path,
         found = _known.get(key)
         if found is not None and found.path.exists():
             return found
-        with _room(path.name), _workplace() as work:
+        title = title or path.name
+        with _room(title), _workplace() as work:
             is_racy = _is_racy(path)
             made, left = make(path, work)
-            found = _keep(made, path.name, left)
+            found = _keep(made, title, left)
             if not is_racy:
                 _known[key] = found
         return found
@@ -244,6 +249,11 @@ def _room(title: str) -> Iterator[None]:
     except vonk.Error:
         raise
     except OSError as error:
+        if error.filename and folder() not in Path(os.fsdecode(error.filename)).parents:
+            raise vonk.FileError(
+                f"model '{title}': its file '{os.fsdecode(error.filename)}' cannot be read: {error.strerror or error}",
+                "VONK_IO",
+            ) from error
         where = tempfile.gettempdir()
         raise vonk.FileError(
             f"model '{title}': cannot be copied to {where}, from where Spark takes it: {error.strerror or error}: set "

@@ -107,7 +107,8 @@ def _stage(path: Path, wanted: Wanted, memory: int | None) -> Shipment:
     def make(folder: Path, work: Path) -> tuple[Path, Mapping[str, Any]]:
         return _zip(folder, wanted, work / "model.zip"), {}
 
-    return _shipment(_staging.stage_as(path, ("zip", wanted.allow_pickle), make), wanted, memory)
+    staged = _staging.stage_as(path, ("zip", wanted.allow_pickle), make, _folder.title_of(path))
+    return _shipment(staged, wanted, memory)
 
 
 def _zip(folder: Path, wanted: Wanted, target: Path) -> Path:

@@ -35,7 +35,7 @@ class TextCall:
     returns
         The type of a result as Spark's JSON, without the struct of ``on_error="report"``.
     names
-        Of the arguments; empty where the model's own are meant.
+        Of the last arguments, which were given by name; those before them have the model's own.
     nulls, on_error, batch
         As for :class:`vonk.spark._spec.Binding`.
     arguments
@@ -90,7 +90,8 @@ class TextScorer:
         set_threads()
         try:
             bound, plan = self._bind(entry)
-            names = self._call.names or bound.names[: len(columns) - len(named)] + named
+            last = self._call.names or named
+            names = bound.names[: max(0, len(columns) - len(last))] + last
             return _rows.predict(bound, columns, names, plan)
         except vonk.Error as error:
             raise explain(error, self._source, error.row) from None
