@@ -153,7 +153,7 @@ class _Prepared(VonkGiven):
     """What a stage and its copies predict with, for each thing that they say of the inputs."""
 
     def __init__(self, said: Given) -> None:
-        super().__init__(said.model, said.loader)
+        super().__init__(said.model, said.loader, said.pack)
         self._said = said
         self._ready: dict[str, VonkGiven] = {}
 
@@ -195,7 +195,7 @@ class FrameworkModel(VonkModel, ExternalModel):
     def _ship(self, spark: SparkSession) -> Shipment:
         given = self._given
         if not isinstance(given, _Prepared) and given.loader is not None:  # a stage that was loaded
-            given = self._given = _Prepared(Given(given.model, given.loader))
+            given = self._given = _Prepared(Given(given.model, given.loader, given.pack))
         with needs(self._framework.package, self._framework.module):
             if isinstance(given, _Prepared):  # else it is the one file that was saved
                 columns = self.getInputCols() if self.isSet(self.inputCols) else None

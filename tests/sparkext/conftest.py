@@ -29,4 +29,4 @@ spark = _shared.spark
 @pytest.fixture
 def ones(spark):
     """One row, a column "data" of two ones, as the old library's tests have it."""
-    return spark.createDataFrame([([1.0, 1.0],)], "data array<float>")
+    return spark.createDataFrame([([1.0, 1.0],)], "data array<float>").coalesce(1)

@@ -61,9 +61,9 @@ def housing():
     return Housing().eval()
 
 
-def load_trained(path):
-    """A model_loader that reads nothing."""
-    return trained()
+def path_of(path):
+    """A model_loader that gives the path."""
+    return path
 
 
 class Steps(nn.Module):

@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "huggingface"))
 import small  # tests/huggingface/small.py
 import transformers as hf
 from pyspark.ml import Pipeline
+from pyspark.ml import PipelineModel as SavedPipeline
 from pyspark.sql.functions import col
 from small import TEXTS
 from sparkext.huggingface import (
@@ -86,7 +87,7 @@ def test_a_model_loader(frame, t5, folders):
 def test_a_text_classification_pipeline(spark, folders):
     pipe = hf.pipeline("text-classification", str(folders["classifier"]))
     texts = ["great film", "awful plot"]
-    frame = spark.createDataFrame(list(enumerate(texts)), "id int, data string")
+    frame = spark.createDataFrame(list(enumerate(texts)), "id int, data string").coalesce(1)
     classify = pipeline_udf(pipe, return_type="label string, score float")
     found = values(frame, classify("data"))
     for row, text in zip(found, texts, strict=True):
@@ -101,16 +102,48 @@ def test_a_sentence_encoder_gives_384_floats(frame):
     assert len(row[0]) == 384 and all(isinstance(value, float) for value in row[0])
 
 
-def test_stages(frame, t5, folders):
+def test_stages_saved_and_loaded(frame, t5, folders, tmp_path):
+    """A live model, a live pipeline with arguments of its own, a folder, a loader's."""
+
+    def predicted(stages):  # one after the other: in one query, each has a worker of its own, which imports all again
+        frames = [stage.transform(frame).orderBy("id") for stage in stages]
+        return [[row[-1] for row in one.collect()] for one in frames]
+
+    pipe = hf.pipeline("text-classification", str(folders["classifier"]), top_k=2)
     stages = [
-        Model(*t5, max_length=14).setInputCol("data").setOutputCol("german"),
-        PipelineModel(str(folders["classifier"])).setInputCol("data").setOutputCol("label"),
-        SentenceTransformerModel(str(folders["encoder"])).setInputCol("data").setOutputCol("vector"),
-    ]
-    found = Pipeline(stages=stages).fit(frame).transform(frame).orderBy("id").collect()
-    assert [row.german for row in found] == alone(t5, ROWS, max_length=14)
-    assert [row.label for row in found] == values(frame, pipeline_udf(str(folders["classifier"]))("data"))
-    assert [row.vector and len(row.vector) for row in found] == [None if row is None else 32 for row in ROWS]
+        Model(*t5, max_length=14).setInputCol("data").setOutputCol("german").setSkipSpecialTokens(False),
+        PipelineModel(pipe, return_type=None).setInputCol("data").setOutputCol("label"),
+        SentenceTransformerModel(str(folders["encoder"]), normalize=True, batch_size=3)
+        .setInputCol("data").setOutputCol("vector"),
+        Model(str(folders["t5"]), model_loader=load_t5, max_length=14).setInputCol("data").setOutputCol("loaded"),
+    ]  # fmt: skip
+    expected = predicted(stages)
+    written, labels, vectors, loaded = expected
+    assert loaded == alone(t5, ROWS, max_length=14)
+    assert written != loaded, "special tokens"
+    for text, of_row, vector in zip(ROWS, labels, vectors, strict=True):
+        if text is None:
+            assert of_row is vector is None
+            continue
+        (by_itself,) = pipe([text])
+        for one, label in zip(of_row, by_itself, strict=True):
+            assert one.label == label["label"] and abs(one.score - label["score"]) < 1e-5
+        assert len(vector) == 32 and abs(sum(value * value for value in vector) - 1) < 1e-5
+    fitted = Pipeline(stages=stages).fit(frame)
+    fitted.write().overwrite().save((tmp_path / "saved").as_uri())
+    again = SavedPipeline.load((tmp_path / "saved").as_uri())
+    about = [[(type(one), one.uid, one.getBatchSize()) for one in given.stages] for given in (fitted, again)]
+    assert about[0] == about[1]
+    assert predicted(again.stages) == expected
+
+
+def test_what_a_stage_cannot_do_says_so(frame, t5, folders, tmp_path):
+    stage = Model(str(folders["t5"]), generation_config=t5[0].generation_config)
+    with pytest.raises(ValueError, match="'generation_config', a GenerationConfig, cannot be saved"):
+        stage.save((tmp_path / "saved").as_uri())
+    assert not (tmp_path / "saved").exists()
+    with pytest.raises(ValueError, match=r"the stage has none: make it with one, PipelineModel\('folder'\)"):
+        PipelineModel().save((tmp_path / "saved").as_uri())
     with pytest.raises(ValueError, match=r"Please set input column\(s\)"):
         PipelineModel(str(folders["classifier"])).setOutputCol("label").transform(frame)
 

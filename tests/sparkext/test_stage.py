@@ -6,10 +6,10 @@ import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from small_onnx import save, weighted
 
-pytest.importorskip("torch", reason="make setup EXTRAS=torch")
-import sparkext.onnx
-import sparkext.torch
-from sparkext.model import ExternalModel
+torch = pytest.importorskip("torch", reason="make setup EXTRAS=torch")
+import sparkext.onnx  # noqa: E402
+import sparkext.torch  # noqa: E402
+from sparkext.model import ExternalModel  # noqa: E402
 
 
 @pytest.fixture
@@ -78,11 +78,15 @@ def test_a_convolution_is_saved_with_its_shape(spark, tmp_path):
     assert loaded.transform(frame).collect() == expected
 
 
-def test_a_loader_is_saved_by_name(spark, ones, tmp_path):
-    stage = (
-        sparkext.torch.Model("nowhere", model_loader=linear_torch.load_trained).setInputCol("data").setOutputCol("p")
-    )
-    stage.save((tmp_path / "saved").as_uri())
+def test_a_loader_is_saved_by_name_with_what_is_said_of_its_model(spark, ones, tmp_path):
+    """Of a pickled module on the workers: that it may be run, and what it takes."""
+    torch.save(linear_torch.trained(), tmp_path / "model.pt")
+    said = {"trust": True, "pack": {"inputs": ["x:f32[-1,2]"]}}
+    stage = sparkext.torch.Model(str(tmp_path / "model.pt"), model_loader=linear_torch.path_of, **said)
+    stage.setInputCol("data").setOutputCol("p").save((tmp_path / "saved").as_uri())
     loaded = sparkext.torch.Model.load((tmp_path / "saved").as_uri())
     (row,) = loaded.transform(ones).collect()
     assert abs(row.p[0] - 4.758) < 0.005
+    unsaid = sparkext.torch.Model("nowhere", model_loader=linear_torch.path_of, pack={"samples": np.ones((1, 2))})
+    with pytest.raises(ValueError, match="pack: 'samples', a ndarray, cannot be saved"):
+        unsaid.save((tmp_path / "other").as_uri())

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
+import vonk
 from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.util import MLReadable, MLWritable
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 
 from sparkext.huggingface import _udf
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from vonk.spark import TextUDF
 
+    from sparkext.huggingface._persist import TextStageReader, TextStageWriter
+
 
 class _Shared:
     """What a stage and its copies have in common: the function that was made last, and for which parameters."""
@@ -32,7 +36,7 @@ class _Shared:
         self.function: TextUDF | None = None
 
 
-class _TextStage(ExternalModel):
+class _TextStage(ExternalModel, MLReadable[Any], MLWritable):
     """A stage over one of the functions."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -47,16 +51,36 @@ class _TextStage(ExternalModel):
         """Arguments that parameters say."""
         return {"batch_size": self.getBatchSize()}
 
-    def _transform(self, dataset: DataFrame) -> DataFrame:
+    def _function(self) -> TextUDF:
+        """The one for the parameters as they are."""
         chosen = self._chosen()
         key = repr(sorted(chosen.items()))
+        if self._arguments.get("model") is None and self._arguments.get("model_loader") is None:
+            name = type(self).__name__
+            raise vonk.InvalidError(f"model: the stage has none: make it with one, {name}('folder')")
         if self._shared.function is None or self._shared.key != key:
             self._shared.function = self._make(**{**self._arguments, **chosen})
             self._shared.key = key
-        function = self._shared.function
+        return self._shared.function
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
         names = self._input_names()
+        function = self._function()
         function.check(dataset, *names)
         return dataset.withColumn(self.getOutputCol(), F.explode(F.array(function(*names))))
+
+    def write(self) -> TextStageWriter:
+        """What saves the stage with its model: ``write().overwrite().save(path)``."""
+        from sparkext.huggingface._persist import TextStageWriter  # noqa: PLC0415 - needed for this alone
+
+        return TextStageWriter(self)
+
+    @classmethod
+    def read(cls) -> TextStageReader:
+        """What loads a saved stage: ``read().load(path)``."""
+        from sparkext.huggingface._persist import TextStageReader  # noqa: PLC0415 - needed for this alone
+
+        return TextStageReader(cls)
 
     def _input_names(self) -> list[str]:
         if self.isSet(self.inputCol):
@@ -120,7 +144,7 @@ class Model(_TextStage, TokenizerParams):
 
     def __init__(
         self,
-        model: Any,
+        model: Any = None,
         tokenizer: Any = None,
         model_loader: Callable[[Any], Any] | None = None,
         return_type: str = "string",
@@ -150,7 +174,7 @@ class PipelineModel(_TextStage):
 
     def __init__(
         self,
-        model: Any,
+        model: Any = None,
         model_loader: Callable[[Any], Any] | None = None,
         return_type: str | None = "string",
         **kwargs: Any,
@@ -174,7 +198,7 @@ class SentenceTransformerModel(_TextStage):
 
     def __init__(
         self,
-        model: Any,
+        model: Any = None,
         model_loader: Callable[[Any], Any] | None = None,
         return_type: str = "array<float>",
         **kwargs: Any,
@@ -185,3 +209,7 @@ class SentenceTransformerModel(_TextStage):
 
     def _make(self, **arguments: Any) -> TextUDF:
         return _udf.sentence_transformer_udf(**arguments)
+
+
+# A saved stage names its class: by this name it can be loaded, whichever file it is in.
+Model.__module__ = PipelineModel.__module__ = SentenceTransformerModel.__module__ = "sparkext.huggingface"

@@ -44,7 +44,7 @@ class Given:
 
     Attributes
     ----------
-    model, loader
+    model, loader, pack
         As the user gave them.
     """
 
@@ -53,7 +53,7 @@ class Given:
     ) -> None:
         self.model = model
         self.loader = loader
-        self._pack = pack
+        self.pack = pack
         self._shipments: dict[Options, Shipment] = {}
         self._lock = threading.Lock()
 
@@ -69,7 +69,7 @@ class Given:
             raise vonk.InvalidError("model: the stage has none: make it with one, Model('model.onnx', inputCol=...)")
         with self._lock:  # CrossValidator fits in threads
             if options not in self._shipments:
-                self._shipments[options] = ship(spark, self.model, options, loader=self.loader, pack=self._pack)
+                self._shipments[options] = ship(spark, self.model, options, loader=self.loader, pack=self.pack)
             return self._shipments[options]
 
     def keep(self, options: Options, shipment: Shipment) -> None:
@@ -77,7 +77,7 @@ class Given:
         self._shipments[options] = shipment
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Given, (self.model, self.loader, self._pack)
+        return Given, (self.model, self.loader, self.pack)
 
 
 class Model(ml.Model, StageParams, MLReadable["Model"], MLWritable):

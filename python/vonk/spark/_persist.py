@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,16 @@ _GROUP = 16 << 20
 
 
 @dataclass(frozen=True)
-class _Saved:
-    """What the metadata say of the model besides Spark's own fields: its file, or its loader."""
+class Saved:
+    """What the metadata say of the model besides Spark's own fields: its file, or its loader.
+
+    Attributes
+    ----------
+    pack
+        ``pack`` of what a loader gives.
+    arguments
+        Of a stage that is made with more than its parameters say.
+    """
 
     format: int
     title: str
@@ -54,6 +63,8 @@ class _Saved:
     options: tuple[tuple[str, Any], ...] = ()
     loader: str | None = None
     argument: Any = None
+    pack: dict[str, Any] | None = None
+    arguments: dict[str, Any] | None = None
 
 
 # --- saving ---
@@ -65,9 +76,12 @@ class StageWriter(MLWriter):
     ``session`` and ``overwrite`` are Spark ML's. Where something is already, nothing is changed without ``overwrite``.
     """
 
-    def __init__(self, stage: Model) -> None:
+    def __init__(self, stage: Any) -> None:
         super().__init__()
         self._stage = stage
+
+    def _describe(self, spark: SparkSession) -> tuple[Shipment | None, Saved]:
+        return _describe(spark, self._stage)
 
     def save(self, path: str) -> None:
         """Saves to a new folder: a path or URI of any file system that Spark writes.
@@ -83,7 +97,7 @@ class StageWriter(MLWriter):
         """
         path = os.fspath(path)
         spark = self._sparkSession or _session.active()
-        shipment, saved = _describe(spark, self._stage)  # before anything is changed: the model may lie at the path
+        shipment, saved = self._describe(spark)  # before anything is changed: the model may lie at the path
         if self.shouldOverwrite:
             _remove(spark, path)
         elif _exists(spark, path):
@@ -96,33 +110,77 @@ class StageWriter(MLWriter):
         DefaultParamsWriter.saveMetadata(self._stage, path, spark, extraMetadata={"vonk": asdict(saved)})
 
 
-def _describe(spark: SparkSession, stage: Model) -> tuple[Shipment | None, _Saved]:
+def _describe(spark: SparkSession, stage: Model) -> tuple[Shipment | None, Saved]:
     given = stage._given
     if given.loader is not None:
-        name = _name_of(given.loader)
-        argument = os.fspath(given.model) if isinstance(given.model, os.PathLike) else given.model
-        if not isinstance(argument, str | int | float | bool | None):
-            raise vonk.InvalidError(
-                f"model_loader {name}: its argument, a {type(argument).__name__}, cannot be saved: give it a text or a"
-                " number"
-            )
-        return None, _Saved(_FORMAT, name, loader=name, argument=argument)
+        return None, replace(loader_saved(given.loader, given.model), pack=_pack_saved(given.pack))
     shipment = stage._ship(spark)
     if shipment.path is not None and Path(shipment.source.file or "").is_absolute():  # local: of every node
         shipment = ship(spark, shipment.path, shipment.source.options)
+    return shipment, file_saved(shipment)
+
+
+def loader_saved(loader: Callable[..., Any], model: Any) -> Saved:
+    """A loader, by its name, and its argument.
+
+    Raises
+    ------
+    vonk.InvalidError
+        It is a function that no import finds, or the argument is no text or number.
+    """
+    name = _name_of(loader)
+    argument = os.fspath(model) if isinstance(model, os.PathLike) else model
+    if not isinstance(argument, str | int | float | bool | None):
+        raise vonk.InvalidError(
+            f"model_loader {name}: its argument, a {type(argument).__name__}, cannot be saved: give it a text or a"
+            " number"
+        )
+    return Saved(_FORMAT, name, loader=name, argument=argument)
+
+
+def file_saved(shipment: Shipment) -> Saved:
+    """A model that is one file."""
     source = shipment.source
     assert shipment.path is not None
-    size = shipment.path.stat().st_size
-    return shipment, _Saved(_FORMAT, source.title, source.sha256, size, source.options)
+    return Saved(_FORMAT, source.title, source.sha256, shipment.path.stat().st_size, source.options)
 
 
-def _name_of(loader: Callable[..., Any]) -> str:
+def _pack_saved(pack: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The arguments of ``vonk.pack``; a class or function by its name, which it takes, too."""
+    if pack is None:
+        return None
+    named = {name: _name_of(value, name) if callable(value) else value for name, value in pack.items()}
+    return as_json(named, "pack")
+
+
+def as_json(given: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Arguments as the metadata hold them.
+
+    Raises
+    ------
+    vonk.InvalidError
+        One would not be the same after loading.
+    """
+    for name, value in given.items():
+        try:
+            is_same = json.loads(json.dumps(value)) == (list(value) if isinstance(value, tuple) else value)
+        except (TypeError, ValueError):
+            is_same = False
+        if not is_same:
+            raise vonk.InvalidError(
+                f"{what}: '{name}', a {type(value).__name__}, cannot be saved: a saved stage holds texts, numbers, and"
+                " lists and mappings of them"
+            )
+    return dict(given)
+
+
+def _name_of(loader: Callable[..., Any], what: str = "model_loader") -> str:
     """``module:function``, by which another process finds it."""
     module, name = getattr(loader, "__module__", None), getattr(loader, "__qualname__", "")
     if not module or module == "__main__" or _imported(module, name) is not loader:
         shown = getattr(loader, "__qualname__", repr(loader))
         raise vonk.InvalidError(
-            f"model_loader {shown}: cannot be saved: it is no function that an import finds, and only its name would be"
+            f"{what} {shown}: cannot be saved: it is no function that an import finds, and only its name would be"
             " saved: put it into a module, or give the stage the model's file instead of a loader"
         )
     return f"{module}:{name}"
@@ -203,14 +261,17 @@ def _pieces(source: Source) -> Iterator[pyarrow.RecordBatch]:
 # --- loading ---
 
 
-class StageReader(MLReader["Model"]):
+class StageReader(MLReader[Any]):
     """Loads a saved stage; ``Model.read()`` makes one."""
 
-    def __init__(self, kind: type[Model]) -> None:
+    def __init__(self, kind: type[Any]) -> None:
         super().__init__()
         self._kind = kind
 
-    def load(self, path: str) -> Model:
+    def _restore(self, spark: SparkSession, path: str, saved: Saved, stage: Any) -> None:
+        stage._given = _given(spark, path, saved, stage)
+
+    def load(self, path: str) -> Any:
         """Loads a stage: its parameters, and its model, checked against the digest that was saved.
 
         Raises
@@ -230,11 +291,11 @@ class StageReader(MLReader["Model"]):
         stage = self._kind()
         stage._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(stage, metadata)
-        stage._given = _given(spark, path, saved, stage)
+        self._restore(spark, path, saved, stage)
         return stage
 
 
-def _read_saved(path: str, metadata: dict[str, Any], kind: type[Model]) -> _Saved:
+def _read_saved(path: str, metadata: dict[str, Any], kind: type[Any]) -> Saved:
     wanted = f"{kind.__module__}.{kind.__name__}"
     saved = metadata.get("vonk")
     if metadata.get("class") != wanted or not isinstance(saved, dict):
@@ -244,27 +305,49 @@ def _read_saved(path: str, metadata: dict[str, Any], kind: type[Model]) -> _Save
             f"{path}: was saved by a newer vonk (format {saved.get('format')}, this one reads {_FORMAT}): update vonk"
         )
     options = tuple((name, value) for name, value in saved.pop("options", ()))
-    return _Saved(**saved, options=options)
+    title = Path(str(saved.pop("title", ""))).name.lstrip(".") or "model"  # of a file: it must not lead elsewhere
+    if saved.get("loader") is None and not re.fullmatch("[0-9a-f]{64}", str(saved.get("sha256"))):
+        raise vonk.ModelError(f"{path}: metadata holds no digest of the model: save the stage again")
+    return Saved(**{**saved, "title": title, "options": options})
 
 
-def _given(spark: SparkSession, path: str, saved: _Saved, stage: Model) -> Given:
+def _given(spark: SparkSession, path: str, saved: Saved, stage: Model) -> Given:
     from vonk.spark._ml import Given  # noqa: PLC0415 - the two know of each other
 
     if saved.loader is not None:
-        loader = _imported(*saved.loader.split(":", 1))
-        if loader is None:
-            raise vonk.InvalidError(
-                f"{path}: its model_loader {saved.loader} cannot be imported here: put its module on PYTHONPATH"
-            )
-        return Given(saved.argument, loader)
-    file = _read_pieces(spark, path, saved)
+        return Given(saved.argument, loader_named(path, saved.loader), saved.pack)
+    file = read_file(spark, path, saved)
     given = Given(file, None)
     given.keep(make_options(stage.getOptions()), ship(spark, file, saved.options))
     return given
 
 
-def _read_pieces(spark: SparkSession, path: str, saved: _Saved) -> Path:
-    """The model's file in the staging folder, checked."""
+def loader_named(path: str, name: str) -> Callable[..., Any]:
+    """The loader of a saved stage.
+
+    Raises
+    ------
+    vonk.InvalidError
+        It cannot be imported.
+    """
+    loader: Callable[..., Any] | None = _imported(*name.split(":", 1))
+    if loader is None:
+        raise vonk.InvalidError(
+            f"{path}: its model_loader {name} cannot be imported here: put its module on PYTHONPATH"
+        )
+    return loader
+
+
+def read_file(spark: SparkSession, path: str, saved: Saved) -> Path:
+    """The model's file in the staging folder, checked.
+
+    Raises
+    ------
+    vonk.FileError
+        It is missing.
+    vonk.ModelError
+        It is damaged.
+    """
     target = _staging.folder() / f"saved-{(saved.sha256 or '')[:16]}" / saved.title
     target.parent.mkdir(exist_ok=True)
     part = target.with_name(f".{target.name}.part")

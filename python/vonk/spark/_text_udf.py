@@ -50,7 +50,7 @@ class Wanted:
 
     kind: str
     options: Options
-    save: Save
+    save: Save | None = None
     revision: str | None = None
     allow_pickle: bool = False
 
@@ -78,6 +78,8 @@ def ship(spark: SparkSession, model: Any, wanted: Wanted, loader: Callable[..., 
     if loader is not None:
         source = _loader.describe(loader, model, wanted.options, None, memory)
         return Shipment(replace(source, kind=wanted.kind), None)
+    if isinstance(model, Shipment):
+        return replace(model, source=replace(model.source, options=wanted.options, memory=memory, kind=wanted.kind))
     if isinstance(model, str | os.PathLike):
         text = os.fspath(model)
         scheme = None if Path(text).exists() else _fetch.scheme_of(text)
@@ -95,6 +97,28 @@ def ship(spark: SparkSession, model: Any, wanted: Wanted, loader: Callable[..., 
         )
     staged = _staging.stage_made(title, lambda work: _zip_live(model, wanted, work), {})
     return _shipment(staged, wanted, memory)
+
+
+def as_file(shipment: Shipment) -> Shipment:
+    """A model as one file, a zip, also where it is a folder that every node has.
+
+    Raises
+    ------
+    vonk.Error
+        The folder has changed into none that vonk takes, or there is no room for the copy.
+    """
+    if shipment.path is None or not shipment.path.is_dir():
+        return shipment
+    source = shipment.source
+    has_pickles = bool(dict(source.options).get("allow_pickle"))
+    wanted = Wanted(source.kind or "", source.options, allow_pickle=has_pickles)
+    return _stage(shipment.path, wanted, source.memory)
+
+
+def from_file(spark: SparkSession, path: Path) -> Shipment:
+    """What :func:`as_file` gave and was copied, as a model for :func:`ship`."""
+    staged = _staging.stage_as(path, "zip", lambda path, work: (path, {}))
+    return Shipment(Source(staged.title, staged.path.name, staged.sha256, memory=memory_of(spark)), staged.path)
 
 
 def _folder_of(path: Path, wanted: Wanted) -> Path:
@@ -119,6 +143,7 @@ def _zip(folder: Path, wanted: Wanted, target: Path) -> Path:
 def _zip_live(model: Any, wanted: Wanted, work: Path) -> Path:
     folder = work / type(model).__name__
     folder.mkdir()
+    assert wanted.save is not None
     wanted.save(model, folder)
     return _zip(folder, wanted, work / "model.zip")
 
