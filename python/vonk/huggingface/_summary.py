@@ -172,7 +172,7 @@ def model_summary(
     path = Path(model)
     if kind is not None and kind not in _KINDS:
         raise InvalidError(f"kind: '{kind}' is none: use one of {', '.join(_KINDS)}")
-    called = title or path.name
+    called = title or _folder.title_of(path)
     if path.is_dir() or not zipfile.is_zipfile(path):
         _folder.check(path, allow_pickle=allow_pickle)
         names = _folder.files_of(path, allow_pickle=allow_pickle)
