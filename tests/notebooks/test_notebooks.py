@@ -97,6 +97,15 @@ def test_saved_outputs_show_a_summary_a_plot_and_the_time(name):
     ]
     assert pictures and all(picture.startswith(b"\x89PNG") and len(picture) < 60_000 for picture in pictures)
     assert re.search(r"[\d,]+ rows in [\d.]+ s", "".join(outputs(notebook, "stdout")))
+    summaries = [
+        text
+        for cell in notebook.cells
+        if "model_summary(" in cell.source
+        for output in cell.get("outputs", [])
+        for kind, text in run.texts(output).items()
+        if kind == "text/html"
+    ]
+    assert any(">parameters</th>" in text and ">returns</th>" in text for text in summaries)
 
 
 # --- run again ------------------------------------------------------------------------------------------------------
