@@ -75,6 +75,8 @@ def load(module_name: str, zip_path: str | os.PathLike[str] | None = None) -> Pl
     ImportError
         The module is not there, cannot be imported, or is no plug-in.
     """
+    if not isinstance(module_name, str):
+        raise TypeError(f"sparkext.load: module_name: is {module_name!r}: give the name of a plug-in's module")
     if zip_path is None:
         module = _installed(module_name)
         found = _plugin_of(module)

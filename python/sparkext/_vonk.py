@@ -87,8 +87,10 @@ class Framework:
         session = known.pop("spark", None) or _session.active()
         declared = known.pop("return_type", None)
         choices = {name: known.pop(name) for name in _BINDING if name in known}
+        if not isinstance(batch_size, int | None):
+            raise vonk.InvalidError(f"batch_size: is {batch_size!r}: give a number of rows; below 1, vonk chooses")
         columns = [given.columns] if isinstance(given.columns, str) else given.columns
-        binding = make_binding(columns, choices.pop("outputs", None), batch=max(0, batch_size) or None, **choices)
+        binding = make_binding(columns, choices.pop("outputs", None), batch=max(0, batch_size or 0) or None, **choices)
         shipment = self.ship(session, given, known)
         advise(session, stacklevel=4)
         kind = _parse_datatype_string(declared) if isinstance(declared, str) else declared

@@ -43,6 +43,13 @@ def test_without_names_their_order_counts(frame, minus):
     assert values(frame, model_udf(minus)("one", "two")) == [-1.0] * 4
 
 
+def test_spark_registers_a_function_for_sql(spark, frame, minus):
+    """As it did with the pandas functions of old."""
+    frame.createOrReplaceTempView("numbers")
+    spark.udf.register("minus", model_udf(minus, input_columns=["right", "left"]))
+    assert [row.d for row in spark.sql("SELECT minus(one, two) AS d FROM numbers").collect()] == [1.0] * 4
+
+
 def test_columns_of_one_tensor(frame, wide):
     expected = [[210.0], [543.0], [876.0], [1209.0]]
     function = model_udf(wide, input_columns=["a", "b", "c"])
@@ -59,6 +66,12 @@ def test_a_name_for_each_input(frame, minus):
         values(frame, function(struct("one", "two", "three")))
     with pytest.raises(ValueError, match="inputs= names 2"):
         function("one", "two", "three")
+
+
+def test_a_size_of_batches_that_is_none(minus):
+    assert repr(model_udf(minus, batch_size=None)) == repr(model_udf(minus))
+    with pytest.raises(ValueError, match="batch_size: is 'all': give a number"):
+        model_udf(minus, batch_size="all")
 
 
 def test_a_keyword_that_nobody_knows_is_said(minus):

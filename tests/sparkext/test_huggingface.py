@@ -75,6 +75,16 @@ def test_a_model_instance(frame, t5):
     assert values(frame, german(col("data"))) == alone(t5, ROWS, max_length=14)
 
 
+def test_a_tokenizer_for_a_folder_without_one(frame, t5, folders, tmp_path):
+    """It was left out, and an empty one of transformers gave empty texts."""
+    t5[0].save_pretrained(tmp_path / "model")
+    german = model_udf(str(tmp_path / "model"), t5[1], max_length=14)
+    assert values(frame, german("data")) == alone(t5, ROWS, max_length=14)
+    assert not [path for path in (tmp_path / "model").iterdir() if "token" in path.name]
+    with pytest.raises(ValueError, match="tokenizer: goes with a live model or a folder"):
+        model_udf(str(tmp_path / "nowhere" / "model"), t5[1])
+
+
 def load_t5(folder):
     return hf.T5ForConditionalGeneration.from_pretrained(folder), hf.AutoTokenizer.from_pretrained(folder)
 

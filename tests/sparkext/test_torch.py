@@ -51,6 +51,8 @@ def test_a_pickled_module_is_not_run_without_a_word(files):
 def test_a_state_dict_alone_is_refused(files):
     with pytest.raises(ValueError, match="model_loader"):
         model_udf(str(files / "model_state.pt"))
+    with pytest.raises(ValueError, match="model: is a state_dict, weights without their network: give model_loader="):
+        model_udf(linear_torch.trained().state_dict())
 
 
 def test_a_state_dict_with_a_loader(ones, files):

@@ -39,6 +39,8 @@ def prepare(given: Given) -> Given:
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         model = module_of(path, pack) if path.is_file() else None
+    if isinstance(model, Mapping) and all(isinstance(value, torch.Tensor) for value in model.values()):
+        raise _weights_alone("model")
     return replace(given, pack=describing(model) or None)
 
 
@@ -117,8 +119,8 @@ def _refusal(path: Path) -> vonk.InvalidError:
     return _weights_alone(path)
 
 
-def _weights_alone(path: Path) -> vonk.InvalidError:
+def _weights_alone(path: Path | str) -> vonk.InvalidError:
     return vonk.InvalidError(
-        f"{path}: holds a state_dict, weights without their network: give model_loader= a function that makes the"
+        f"{path}: is a state_dict, weights without their network: give model_loader= a function that makes the"
         " module and loads them, or pack={'module': the class}"
     )

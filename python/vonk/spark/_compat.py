@@ -54,6 +54,35 @@ def column_function(function: Callable[..., Any], return_type: DataType) -> Call
     return _RowFunction(function, return_type)
 
 
+class Registrable:
+    """A function of columns that ``spark.udf.register`` takes: it looks for what PySpark's own functions have."""
+
+    @property
+    def sql_function(self) -> Any:
+        """PySpark's own function."""
+        raise NotImplementedError
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """Of Arrow arrays."""
+        return self.sql_function.func  # type: ignore[no-any-return]
+
+    @property
+    def evalType(self) -> int:  # noqa: N802 - the name is PySpark's
+        """In what way Spark calls it."""
+        return self.sql_function.evalType  # type: ignore[no-any-return]
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether equal rows give equal results."""
+        return self.sql_function.deterministic  # type: ignore[no-any-return]
+
+    @property
+    def asNondeterministic(self) -> Callable[[], Any]:  # noqa: N802 - the name is PySpark's
+        """PySpark's own function, not deterministic."""
+        return self.sql_function.asNondeterministic  # type: ignore[no-any-return]
+
+
 @cache
 def _warn_once() -> None:
     warnings.warn(

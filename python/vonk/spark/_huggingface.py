@@ -14,10 +14,11 @@ from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import DataType, StringType, _parse_datatype_string
 
 import vonk
-from vonk.huggingface import _encoder, _generator, _pipeline
+from vonk.huggingface import _encoder, _folder, _generator, _pipeline
 from vonk.spark import _session
+from vonk.spark._shipment import Shipment
 from vonk.spark._spec import make_options
-from vonk.spark._text_udf import TextUDF, Wanted, pickle_arguments, ship, task_of
+from vonk.spark._text_udf import TextUDF, Wanted, folder_of, pickle_arguments, ship, task_of
 from vonk.spark._text_worker import TextCall
 
 
@@ -225,7 +226,7 @@ def generate_udf(  # noqa: PLR0913 - all but the first few by name
         A folder that ``save_pretrained`` wrote, of model and tokenizer; the name of a model of the hub; an address that
         Spark reads; or a live model, whose tokenizer is the next argument.
     tokenizer
-        Of a live model; or of a folder that has none: a live tokenizer.
+        Of a live model; or for a folder, in place of its own: a live tokenizer.
     return_type
         ``"string"``; ``"array<string>"`` with ``num_return_sequences``.
     model_loader
@@ -275,13 +276,40 @@ def generate_udf(  # noqa: PLR0913 - all but the first few by name
     if (arguments.get("num_return_sequences") or 1) > 1 and isinstance(value, StringType):
         raise vonk.InvalidError("return_type: is string, num_return_sequences gives several: use 'array<string>'")
     options = make_options({"device": device, "dtype": dtype, "allow_pickle": allow_pickle or None})
-    wanted = Wanted("generator", options, partial(_save_generator, tokenizer), revision, allow_pickle)
-    shipment = ship(session, model, wanted, model_loader)
+    wanted = Wanted("generator", options, partial(_save_generator, tokenizer, allow_pickle), revision, allow_pickle)
+    if tokenizer is not None and model_loader is None and isinstance(model, str | os.PathLike):
+        shipment = _with_tokenizer(session, model, wanted)
+    else:
+        shipment = ship(session, model, wanted, model_loader)
     call = _call(value, arguments, nulls, on_error, batch_size)
     return TextUDF(session, shipment, call, value)
 
 
-def _save_generator(tokenizer: Any, model: Any, folder: Path) -> None:
+def _with_tokenizer(spark: SparkSession, model: str | os.PathLike[str], wanted: Wanted) -> Shipment:
+    """A folder with another tokenizer."""
+    folder = folder_of(Path(model), wanted)
+    if not folder.is_dir():
+        raise vonk.InvalidError(
+            f"tokenizer: goes with a live model or a folder, and '{os.fspath(model)}' is none here: leave it out, or"
+            " put it into the model's folder"
+        )
+    shipment = ship(spark, (folder, None), wanted, None)
+    return replace(shipment, source=replace(shipment.source, title=folder.name))
+
+
+def _save_with(tokenizer: Any, source: Path, folder: Path, allow_pickle: bool) -> None:
+    tokenizer.save_pretrained(str(folder))
+    for name in _folder.files_of(source, allow_pickle=allow_pickle):
+        target = folder / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to((source / name).resolve())
+
+
+def _save_generator(tokenizer: Any, allow_pickle: bool, model: Any, folder: Path) -> None:
+    if isinstance(model, tuple) and isinstance(model[0], Path):
+        _save_with(tokenizer, model[0], folder, allow_pickle)
+        return
     if isinstance(model, tuple | list) and len(model) == 2 and tokenizer is None:
         model, tokenizer = model
     elif tokenizer is None and hasattr(model, "tokenizer") and hasattr(model, "model"):

@@ -88,7 +88,7 @@ def ship(spark: SparkSession, model: Any, wanted: Wanted, loader: Callable[..., 
         if scheme not in (None, "file"):
             with tempfile.TemporaryDirectory(dir=_staging.folder(), prefix=".fetched-") as work:
                 return _stage(_fetch.fetch(spark, text, Path(work)), wanted, memory)
-        return _stage(_folder_of(_fetch.path_of(text) if scheme else Path(text), wanted), wanted, memory)
+        return _stage(folder_of(_fetch.path_of(text) if scheme else Path(text), wanted), wanted, memory)
     title = type(model).__name__
     if model is None or isinstance(model, bytes | type):
         raise vonk.InvalidError(
@@ -121,7 +121,14 @@ def from_file(spark: SparkSession, path: Path) -> Shipment:
     return Shipment(Source(staged.title, staged.path.name, staged.sha256, memory=memory_of(spark)), staged.path)
 
 
-def _folder_of(path: Path, wanted: Wanted) -> Path:
+def folder_of(path: Path, wanted: Wanted) -> Path:
+    """The folder of a path, or of the name of a model of the hub.
+
+    Raises
+    ------
+    vonk.Error
+        The hub's model cannot be fetched.
+    """
     if path.exists() or not _folder.is_id(os.fspath(path)):
         return path
     return _folder.fetch(os.fspath(path), wanted.kind, revision=wanted.revision, allow_pickle=wanted.allow_pickle)
@@ -184,7 +191,7 @@ def task_of(shipment: Shipment) -> str:
     return _folder.task_for(list(map(str, architectures or [])), shipment.source.title)
 
 
-class TextUDF:
+class TextUDF(_compat.Registrable):
     """A model over text as a function of columns; ``sentence_transformer_udf``, ``pipeline_udf`` and ``generate_udf``
     make them.
 

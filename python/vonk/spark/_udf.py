@@ -126,7 +126,7 @@ def make_udf(spark: SparkSession, shipment: Shipment, binding: Binding, declared
     return ModelUDF(spark, shipment, binding, declared or signature.returns, signature.inputs)
 
 
-class ModelUDF:
+class ModelUDF(_compat.Registrable):
     """A model as a function of columns; :func:`model_udf` makes one.
 
     Call it with names of columns, or with columns: one array, nested array, binary, text or ML Vector per input of the
