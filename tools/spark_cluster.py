@@ -473,8 +473,8 @@ def run_up(arguments: argparse.Namespace, folder: Path) -> int:
 def stay(state: State, folder: Path) -> int:
     """Keeps the cluster until Ctrl-C, or until whoever started this program is gone."""
     parent = os.getppid()
-    print("Ctrl-C ends it.", flush=True)
     try:
+        print("Ctrl-C ends it.", flush=True)
         while os.getppid() == parent:
             if not state.daemons[0].is_alive():
                 print(f"cluster: the master has ended: see {state.daemons[0].log}", file=sys.stderr)
@@ -542,7 +542,18 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cluster: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        return WHOLE  # what is printed while it waits is not needed: see finish
+
+
+def finish(status: int) -> int:
+    """The status, once all is written: a reader that has seen enough, as in `up | head -1`, is no failure."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so when it ends
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main()))

@@ -213,6 +213,15 @@ def test_without_pyspark_it_says_how_to_get_it(tmp_path):
     assert "make setup EXTRAS=spark" in done.stderr
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [CLUSTER, "down", "--folder", tmp_path]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_stale_state_is_said_and_a_process_that_has_its_number_now_is_left_alone(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as other:
         found = processes.find(other.pid)
