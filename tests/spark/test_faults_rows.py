@@ -106,7 +106,7 @@ def test_a_union_with_arrays_of_another_length_names_a_row(spark, model):
     assert "row 0" in text and "5" in text and "4" in text, text
 
 
-def test_100_small_jobs_at_once(spark, model, tmp_path):
+def test_40_small_jobs_at_once(spark, model, tmp_path):
     """Sixteen threads, three functions over two models, in one session."""
     other = save_model(tmp_path / "other.onnx", seed=2, outputs=1)
     functions = [(model_udf(model), model), (model_udf(other), other), (model_udf(other, squeeze=True), other)]
@@ -121,9 +121,9 @@ def test_100_small_jobs_at_once(spark, model, tmp_path):
 
     def jobs():
         with ThreadPoolExecutor(16) as pool:
-            return list(pool.map(job, range(100)))
+            return list(pool.map(job, range(40)))
 
-    assert within(spark, jobs) == [True] * 100
+    assert within(spark, jobs) == [True] * 40
 
 
 def test_many_functions_in_one_query(spark, model, clean):

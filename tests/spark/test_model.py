@@ -16,7 +16,7 @@ from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuil
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 from pyspark.sql.types import ArrayType, FloatType, StringType
 from udf_models import FLOWERS, IRIS, MNIST, run
-from vonk.spark import Model, _compat, model_udf, stats
+from vonk.spark import Model, _compat, _persist, model_udf, stats
 
 COLUMNS = ["a", "b", "c", "d"]
 
@@ -236,21 +236,18 @@ def test_a_pipeline_learns_from_the_models_features(spark, flowers, tmp_path):
 
 
 def test_a_cross_validator_around_a_pipeline_finds_what_it_finds_on_the_models_features(spark, flowers, tmp_path):
-    classifier = LogisticRegression(featuresCol="f", maxIter=4)
+    classifier = LogisticRegression(featuresCol="f", maxIter=2)
     model = Model(IRIS, inputCol="x", outputCol="f", outputs=["probabilities"], outputAs="vector")
-    settings = {
-        "estimatorParamMaps": ParamGridBuilder().addGrid(classifier.regParam, [0.0, 5.0]).build(),
-        "evaluator": MulticlassClassificationEvaluator(metricName="logLoss"),
-        "parallelism": 2,
-        "seed": 3,
-    }
-    validator = CrossValidator(estimator=Pipeline(stages=[model, classifier]), numFolds=2, **settings)
+    settings = {"evaluator": MulticlassClassificationEvaluator(metricName="logLoss"), "seed": 3}
+    grid = ParamGridBuilder().addGrid(classifier.regParam, [0.0, 5.0]).build()
+    stages = Pipeline(stages=[model, classifier])
+    validator = CrossValidator(estimator=stages, estimatorParamMaps=grid, numFolds=2, parallelism=2, **settings)
     found = validator.fit(flowers)
     known = [(i, DenseVector(row)) for i, row in enumerate(probabilities(flowers.measured))]
     features = spark.createDataFrame(known, ["id", "f"])
     scored = flowers.join(features, "id").orderBy("id").coalesce(1).cache()
     assert scored.count() == 60
-    split = TrainValidationSplit(estimator=Pipeline(stages=[model, classifier]), trainRatio=0.7, **settings)
+    split = TrainValidationSplit(estimator=stages, estimatorParamMaps=grid[:1], trainRatio=0.7, **settings)
     assert min(found.avgMetrics) < max(found.avgMetrics)
     best = found.bestModel.stages[-1]
     assert best.getRegParam() == 0.0
@@ -294,7 +291,11 @@ def test_a_saved_stage_gives_the_same_bits_in_another_process(spark, tmp_path):
     assert said == [[stage.uid, "2", here.tobytes().hex()]], done.stderr[-3000:]
 
 
-def test_where_something_is_already_nothing_changes_without_overwrite(spark, flowers, tmp_path):
+def full(*given, **named):
+    raise OSError("the disk is full")
+
+
+def test_where_something_is_already_nothing_changes_without_overwrite(spark, flowers, tmp_path, monkeypatch):
     path = tmp_path / "stage"
     Model(MNIST, inputCol="x").save(path)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
@@ -302,10 +303,16 @@ def test_where_something_is_already_nothing_changes_without_overwrite(spark, flo
     with pytest.raises(vonk.FileError, match="something already"):
         other.save(path)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+        patched.setattr(_persist.DefaultParamsWriter, "saveMetadata", full)
+        other.write().overwrite().save(path)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    assert list(tmp_path.iterdir()) == [path]
     other.write().overwrite().save(path)
     loaded = Model.load(path)
     assert (loaded.uid, loaded.getOutputCols()) == (other.uid, ["p", "kind"])
     loaded.write().overwrite().save(path)  # over the folder that it came from
+    assert list(tmp_path.iterdir()) == [path]
     species = run(IRIS, measurements=flowers.measured)["species"].tolist()
     assert column(Model.load(path).transform(flowers), "kind") == species
 

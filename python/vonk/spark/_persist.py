@@ -3,7 +3,8 @@
 How it works: a saved stage is laid out as Spark ML's own are. ``metadata`` holds the parameters as JSON, and the file's
 name and digest; ``data`` holds the model's file in pieces, as Parquet. A worker, which has the file anyway, writes it
 in one job, so nothing is sent through tasks and there is no JVM to call. ``metadata`` is written last: a save that did
-not finish left none, and what has none is not loaded.
+not finish left none, and what has none is not loaded. What is to be replaced stays until the new folder, beside it, is
+whole; only on Spark Connect, where nothing can be renamed, it goes first.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import importlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,16 +100,15 @@ class StageWriter(MLWriter):
         path = os.fspath(path)
         spark = self._sparkSession or _session.active()
         shipment, saved = self._describe(spark)  # before anything is changed: the model may lie at the path
-        if self.shouldOverwrite:
-            _remove(spark, path)
-        elif _exists(spark, path):
+        if not self.shouldOverwrite and _exists(spark, path):
             raise vonk.FileError(
                 f"{path}: there is something already: save to another path, or write().overwrite().save(path)",
                 "VONK_IO",
             )
-        if shipment is not None:
-            _write_pieces(spark, shipment, f"{path}/data")
-        DefaultParamsWriter.saveMetadata(self._stage, path, spark, extraMetadata={"vonk": asdict(saved)})
+        with _replacing(spark, path) if self.shouldOverwrite else nullcontext(path) as target:
+            if shipment is not None:
+                _write_pieces(spark, shipment, f"{target}/data")
+            DefaultParamsWriter.saveMetadata(self._stage, target, spark, extraMetadata={"vonk": asdict(saved)})
 
 
 def _describe(spark: SparkSession, stage: Model) -> tuple[Shipment | None, Saved]:
@@ -194,6 +195,30 @@ def _imported(module: str, name: str) -> Any:
     except (ImportError, AttributeError):
         return None
     return found
+
+
+@contextmanager
+def _replacing(spark: SparkSession, path: str) -> Iterator[str]:
+    """Where to write what shall be at a path, in place of what may be there."""
+    if _session.is_connect(spark):
+        _remove(spark, path)
+        yield path
+        return
+    context: Any = spark.sparkContext
+    to_path = context._jvm.org.apache.hadoop.fs.Path
+    system = to_path(path).getFileSystem(context._jsc.hadoopConfiguration())
+    if not system.exists(to_path(path)):
+        yield path
+        return
+    beside = f"{path.rstrip('/')}.new-{secrets.token_hex(4)}"
+    try:
+        yield beside
+    except BaseException:
+        system.delete(to_path(beside), True)
+        raise
+    _remove(spark, path)
+    if not system.rename(to_path(beside), to_path(path)):
+        raise vonk.FileError(f"{path}: cannot be renamed from {beside}, where the stage is saved: rename it", "VONK_IO")
 
 
 def _remove(spark: SparkSession, path: str) -> None:
