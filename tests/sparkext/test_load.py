@@ -176,8 +176,10 @@ def test_a_module_with_plugin_alone_gets_the_functions(spark, tmp_path):
     )
 
 
-def test_a_changed_zip_file_is_served_here_and_on_the_executors(spark, tmp_path):
+def test_a_changed_zip_file_is_served_here_and_on_the_executors(spark, tmp_path, monkeypatch):
     """Workers are used again, and Spark does not replace a file of the same name."""
+    context = spark.sparkContext
+    monkeypatch.setattr(context, "environment", {**context.environment})  # later tests find the workers there are
     name, frame = "stranger_three", spark.range(0, 4, 1, 2).selectExpr("float(id) AS x")
     path = tmp_path / f"{name}.zip"
     for factor in (1, 10, 1):  # the first content comes back

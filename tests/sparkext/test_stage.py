@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="make setup EXTRAS=torch")
 import sparkext.onnx  # noqa: E402
 import sparkext.torch  # noqa: E402
 from sparkext.model import ExternalModel  # noqa: E402
+from vonk.spark import _staging  # noqa: E402
 
 
 @pytest.fixture
@@ -66,6 +67,19 @@ def test_in_a_pipeline_saved_and_loaded(frame, path, tmp_path):
     assert type(loaded) is sparkext.onnx.Model
     assert (loaded.uid, loaded.getBatchSize(), loaded.getOutputCol()) == (stage.uid, 3, "p")
     assert values(loaded.transform(frame)) == expected == [10.0, 11.0, 12.0, 13.0, 14.0]
+
+
+def test_a_saved_title_leads_nowhere_else(frame, path, tmp_path):
+    """It is the name of a file that loading writes."""
+    sparkext.onnx.Model(path).setInputCol("data").setOutputCol("p").save((tmp_path / "saved").as_uri())
+    (metadata,) = (tmp_path / "saved" / "metadata").glob("part-*")
+    text = metadata.read_text().replace('"title":"model.onnx"', '"title":"../../escaped.onnx"')
+    assert "escaped" in text
+    metadata.with_name(f".{metadata.name}.crc").unlink()
+    metadata.write_text(text)
+    loaded = sparkext.onnx.Model.load((tmp_path / "saved").as_uri())
+    assert values(loaded.transform(frame)) == [10.0, 11.0, 12.0, 13.0, 14.0]
+    assert not (_staging.folder().parent / "escaped.onnx").exists()
 
 
 def test_a_convolution_is_saved_with_its_shape(spark, tmp_path):
