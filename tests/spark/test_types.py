@@ -13,6 +13,7 @@ from pyspark.sql.types import (
     ArrayType,
     BinaryType,
     DateType,
+    DayTimeIntervalType,
     FloatType,
     IntegerType,
     LongType,
@@ -151,7 +152,8 @@ ANY = StructType(
         StructField("t", StringType()), StructField("ts", ArrayType(StringType())), StructField("day", DateType()),
         StructField("raw", BinaryType()), StructField("months", YearMonthIntervalType()),
         StructField("s", StructType([StructField("f", ArrayType(FloatType())), StructField("n", LongType())])),
-        StructField("a.b", FloatType()),
+        StructField("a.b", FloatType()), StructField("days", ArrayType(DateType())),
+        StructField("took", DayTimeIntervalType()),
     ]
 )  # fmt: skip
 
@@ -161,9 +163,11 @@ ANY = StructType(
     [
         ("ts", "is list<string>, input 'measurements' wants float32[4]: write F.col('ts').cast('array<float>')"),
         ("id", "column 'id': is int32, a row of input 'measurements' is float32[4]"),
-        ("day", "column 'day': is a date"),
+        ("day", "column 'day': is a date, which no tensor can hold: write F.unix_timestamp('day')"),
+        ("days", "write F.transform('days', lambda x: F.unix_timestamp(x))"),
+        ("took", "write F.col('took').cast('interval second').cast('bigint')"),
         ("months", "column 'months': is interval year to month, which Spark does not send to Python workers"),
-        ("nothing", "column 'nothing': is not in the schema (id, x, v, t, ts, day, raw, months, ... a.b)"),
+        ("nothing", "column 'nothing': is not in the schema (id, x, v, t, ts, day, raw, months, ... took)"),
         ("s", "map it, as in inputs={'measurements': 's.FIELD'}"),
     ],
 )  # fmt: skip

@@ -63,7 +63,8 @@ def by_name(title: str, module: str, name: str, payload: bytes) -> Callable[...,
             except ImportError as error:
                 raise ImportError(
                     f"{title}: vonk is not installed in the Python of this worker ({sys.executable}: {error}): install"
-                    " it on every node, or ship an environment (--archives): docs/spark.md"
+                    " it on every node, or ship an environment (--archives); if it says 'failed to map', leave"
+                    " spark.executor.pyspark.memory unset: docs/spark.md"
                 ) from None
             if make is None:
                 raise ImportError(

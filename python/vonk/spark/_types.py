@@ -178,10 +178,32 @@ _SPARK_NAMES = {
 def in_words_of_spark(message: str) -> str:
     """A message of the library's, which advises in SQL, with what to write in Spark."""
     message = re.sub(r"write CAST\((.*) AS (\w+)((?:\[\])*)\)", _cast, message)
+    message = _calls_of_spark(message)
     message = re.sub(r"as in ([^\s=]+)=([\w.]+)", r"as in inputs={'\1': '\2'}", message)
     message = re.sub(r"to another name, (\S+)=NAME", r"to another name, outputs={'\1': 'NAME'}", message)
     message = message.replace("nulls := 'null' gives such a row a NULL", "nulls='null' gives such a row a NULL")
     return message.replace("the try_ function goes on", "on_error='null' or 'report' goes on")
+
+
+#: Functions of SQL that the library's advice names, and Spark's for the same.
+_SPARK_FUNCTIONS = {"epoch": "unix_timestamp", "map_values": "map_values"}
+
+
+def _calls_of_spark(message: str) -> str:
+    """``write epoch(day)``, ``write [epoch(x) for x in days]`` and ``(epoch)`` in Spark's words."""
+    names = "|".join(_SPARK_FUNCTIONS)
+    if "is a duration" in message:  # unix_timestamp takes none
+        return re.sub(r"write epoch\(([\w.]+)\)", r"write F.col('\1').cast('interval second').cast('bigint')", message)
+
+    def call(found: re.Match[str]) -> str:
+        return f"write F.{_SPARK_FUNCTIONS[found[1]]}('{found[2]}')"
+
+    def each(found: re.Match[str]) -> str:
+        return f"write F.transform('{found[2]}', lambda x: F.{_SPARK_FUNCTIONS[found[1]]}(x))"
+
+    message = re.sub(rf"write ({names})\(([\w.]+)\)", call, message)
+    message = re.sub(rf"write \[({names})\(x\) for x in ([\w.]+)\]", each, message)
+    return re.sub(rf"\(({names})\)", lambda found: f"(F.{_SPARK_FUNCTIONS[found[1]]})", message)
 
 
 def _cast(found: re.Match[str]) -> str:
