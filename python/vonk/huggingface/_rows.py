@@ -21,7 +21,7 @@ from vonk.huggingface._packages import MissingPackageError
 
 #: Rows of one run, if nobody says how many, and tokens of one run with the padding.
 _ROWS = 64
-_TOKENS = 8192
+_TOKENS = 4096
 
 
 class Model(Protocol):
