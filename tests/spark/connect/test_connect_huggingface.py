@@ -8,6 +8,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "huggingface"))
 import small  # tests/huggingface/small.py
+from sparkext.huggingface import SentenceTransformerModel
 from vonk.huggingface import Pipeline, SentenceEncoder
 from vonk.spark import pipeline_udf, register, sentence_transformer_udf
 
@@ -34,3 +35,11 @@ def test_vectors_labels_and_sql(spark, frame, tmp_path):
         assert row.kind.label == expected["label"] and abs(row.kind.score - expected["score"]) < 1e-5
     (said,) = spark.sql("SELECT classify('the cat sat').label AS label").collect()
     assert said.label == rows[0].kind.label
+    spark.udf.register("embed", embed)
+    said = spark.sql("SELECT embed('the cat sat') AS vector").first()
+    assert numpy.abs(numpy.subtract(said.vector, rows[0].vector)).max() < 1e-5
+    stage = SentenceTransformerModel(str(encoder)).setInputCol("text").setOutputCol("vector")
+    stage.save((tmp_path / "saved").as_uri())
+    loaded = SentenceTransformerModel.load((tmp_path / "saved").as_uri())
+    found = loaded.transform(frame).orderBy("id").collect()
+    assert [row.vector for row in found] == [row.vector for row in rows]

@@ -57,3 +57,18 @@ def test_a_stage_predicts(spark, plugin):
     expected = session.run(["probabilities"], {"measurements": rows})[0]
     print(found, expected)
     assert np.abs(found - expected).max() < 1e-6
+
+
+def test_a_changed_zip_file_is_taken_and_said(spark, tmp_path):
+    """A session of Connect refuses a file of the same name with other content, and ends no workers."""
+    path = tmp_path / "changing.zip"
+    for content in (PLUGIN, PLUGIN + "NEW = True\n"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("changing.py", content)
+        if "NEW" in content:
+            with pytest.warns(UserWarning, match="another module 'changing' was loaded before"):
+                sparkext.load("changing", path)
+        else:
+            sparkext.load("changing", path)
+    assert sys.modules.pop("changing").NEW
+    sys.path[:] = [entry for entry in sys.path if entry != str(path)]
