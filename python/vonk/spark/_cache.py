@@ -14,12 +14,11 @@ from collections.abc import Hashable
 from types import TracebackType
 from typing import Any
 
-from pyspark import TaskContext
-
 import vonk
 from vonk.spark import _memory, _opening
 from vonk.spark._metrics import note_opened
 from vonk.spark._spec import Source
+from vonk.spark._threads import Threads
 
 
 class Entry:
@@ -146,8 +145,7 @@ class Cache:
 
 
 _cache = Cache()
-#: Of vonk.set_threads, what was set last.
-_threads = 0
+_threads = Threads(vonk.set_threads)
 
 
 def lease(source: Source) -> Entry:
@@ -158,7 +156,7 @@ def lease(source: Source) -> Entry:
     vonk.Error
         As for :meth:`Cache.lease`.
     """
-    _set_threads()
+    _threads.follow_task()
     return _cache.lease(source)
 
 
@@ -172,12 +170,3 @@ def open_source(source: Source) -> vonk.Model:
 def counts() -> dict[str, int]:
     """Of this process: models opened and closed so far, models and bytes of weights that are open."""
     return {"opens": _cache.opens, "closes": _cache.closes, "models": len(_cache), "bytes": _cache.nbytes}
-
-
-def _set_threads() -> None:
-    global _threads  # noqa: PLW0603 - it mirrors what holds for the process
-    context = TaskContext.get()
-    cpus = max(1, context.cpus()) if context is not None else 0
-    if cpus and cpus != _threads:
-        vonk.set_threads(cpus)
-        _threads = cpus

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pyspark import TaskContext
-
 import vonk
 from vonk.huggingface import Generator, Pipeline, SentenceEncoder
 from vonk.huggingface._archive import unpack
@@ -22,9 +20,11 @@ from vonk.huggingface._packages import limit_threads
 from vonk.spark import _loader
 from vonk.spark._opening import locate
 from vonk.spark._spec import Source
+from vonk.spark._threads import Threads
 
 KINDS: dict[str, type[Opened]] = {"encoder": SentenceEncoder, "pipeline": Pipeline, "generator": Generator}
-_threads = 0
+#: Of PyTorch and the tokenizers.
+threads = Threads(limit_threads)
 
 
 class TextOpening:
@@ -58,7 +58,7 @@ class TextOpening:
             It cannot be opened here.
         """
         assert self._source.kind is not None
-        set_threads()
+        threads.follow_task()
         try:
             options: dict[str, Any] = dict(self._source.options)
             return KINDS[self._source.kind](self._given, **options)
@@ -113,13 +113,3 @@ def _everywhere(path: Path, source: Source) -> Path:
             f"model '{source.title}': has sha256 {found} on this node, pinned is {source.sha256}", "VONK_MODEL"
         )
     return path
-
-
-def set_threads() -> None:
-    """PyTorch uses the task's processors, and no more."""
-    global _threads  # noqa: PLW0603 - it mirrors what holds for the process
-    context = TaskContext.get()
-    cpus = max(1, context.cpus()) if context is not None else 0
-    if cpus and cpus != _threads:
-        limit_threads(cpus)
-        _threads = cpus

@@ -85,9 +85,9 @@ class TextScorer:
 
     def _predict(self, entry: Any, columns: Sequence[Any], named: tuple[str, ...]) -> Any:
         from vonk.huggingface import _rows  # noqa: PLC0415 - of workers with such models
-        from vonk.spark._text_opening import set_threads  # noqa: PLC0415
+        from vonk.spark._text_opening import threads  # noqa: PLC0415
 
-        set_threads()
+        threads.follow_task()
         try:
             bound, plan = self._bind(entry)
             last = self._call.names or named
