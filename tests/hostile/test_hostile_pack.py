@@ -65,6 +65,7 @@ class Packing:
             "TMPDIR": str(folder / "tmp"),
             "HOME": str(folder / "home"),
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONDONTWRITEBYTECODE": "1",  # a cache beside a module that is imported is Python's, not vonk's
         }
         command = [sys.executable, HERE / "pack_all.py", folder / "out"]
         text = "".join(json.dumps(entry) + "\n" for entry in asked)
