@@ -271,7 +271,7 @@ def cluster(folder: Path, jobs: int) -> Iterator[str]:
                 raise NotebookError("tools/cluster: starts none: what it wrote is above")
             yield url
         finally:
-            child.send_signal(signal.SIGINT)
+            child.terminate()  # it may ignore Ctrl-C, as what runs in the background does
             child.communicate(timeout=60)
 
 
