@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ def reviews(rows: int, seed: int = 0) -> list[tuple[str, str]]:
         word, same = draw.sample(kind, 2)
         frame = draw.choice(_FRAMES)
         text = frame.format(thing=thing, other=other, word=word, same=same, opposite=draw.choice(others))
+        text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
         made.append((text, "POSITIVE" if is_good else "NEGATIVE"))
     return made
 
