@@ -51,6 +51,13 @@ def test_a_folder_comes_back_without_what_is_not_of_the_model(folder, tmp_path):
     assert _folder.digest(folder) == _folder.digest(back)
 
 
+def test_a_link_to_a_folder_is_not_left_out_in_silence(folder, tmp_path):
+    (folder / "1_Pooling").rename(tmp_path / "pooling")
+    (folder / "1_Pooling").symlink_to(tmp_path / "pooling")
+    with pytest.raises(vonk.UnsupportedError, match="'1_Pooling' is a link to a folder"):
+        _folder.files_of(folder)
+
+
 def test_links_of_the_hubs_cache_are_followed(folder, tmp_path):
     (tmp_path / "blob").write_bytes((folder / "model.safetensors").read_bytes())
     (folder / "model.safetensors").unlink()

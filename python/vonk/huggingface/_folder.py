@@ -90,7 +90,7 @@ def files_of(folder: Path, *, allow_pickle: bool = False) -> list[str]:
     vonk.ModelError
         The folder holds no model.
     vonk.UnsupportedError
-        Its weights are pickles, or it wants code of its own.
+        Its weights are pickles, it wants code of its own, or a folder in it is a link.
     """
     check(folder, allow_pickle=allow_pickle)
     pickles = () if allow_pickle else _PICKLES
@@ -98,6 +98,13 @@ def files_of(folder: Path, *, allow_pickle: bool = False) -> list[str]:
     for top, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _OTHER_FOLDERS)
         inner = Path(top).relative_to(folder)
+        linked = [name for name in folders if Path(top, name).is_symlink()]
+        if linked:
+            raise UnsupportedError(
+                f"model '{title_of(folder)}': '{inner / linked[0]}' is a link to a folder, which vonk does not follow:"
+                " put the folder itself there",
+                "VONK_UNSUPPORTED",
+            )
         taken += [
             (inner / name).as_posix()
             for name in names

@@ -69,6 +69,6 @@ def _advice(error: vonk.Error, source: Source) -> str:
         )
     if isinstance(error, vonk.ModelError) and "pinned" in error.message and source.file is not None:
         if Path(source.file).is_absolute():
-            return ": copy the driver's file to this node, or call model_udf again for the new one"
+            return ": copy the driver's file to this node, or make the function again for the new one"
         return ": Spark's copy on this node was damaged: start the session anew, and check the node's disk"
     return ""

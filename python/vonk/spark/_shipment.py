@@ -70,7 +70,7 @@ class Shipment:
             if not self.path.exists():
                 raise vonk.FileError(
                     f"model '{self.source.title}': its copy '{self.path}', from where Spark takes it, was removed: "
-                    "call model_udf again",
+                    "make the function again",
                     "VONK_IO",
                 )
             _session.add_file(spark, self.path)
