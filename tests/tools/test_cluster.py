@@ -141,9 +141,9 @@ def test_status_shows_applications_and_a_killed_worker_and_down_ends_executors(t
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_start_leaves_nothing(tmp_path, number):
     """Nor does one that was killed, once somebody says `down`."""
-    with subprocess.Popen(
-        [sys.executable, ROOT / "tools" / "spark_cluster.py", "up", "--folder", tmp_path], stderr=subprocess.PIPE
-    ) as child:
+    command = [sys.executable, ROOT / "tools" / "spark_cluster.py", "up", "--folder", tmp_path]
+    heard = ["env", "--default-signal=INT"]  # it is ignored where the tests run in the background
+    with subprocess.Popen([*heard, *command], stderr=subprocess.PIPE) as child:
         deadline = time.monotonic() + 60
         while not (tmp_path / "logs" / "master.log").exists():
             assert child.poll() is None and time.monotonic() < deadline
