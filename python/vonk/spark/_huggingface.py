@@ -276,16 +276,16 @@ def generate_udf(  # noqa: PLR0913 - all but the first few by name
     if (arguments.get("num_return_sequences") or 1) > 1 and isinstance(value, StringType):
         raise vonk.InvalidError("return_type: is string, num_return_sequences gives several: use 'array<string>'")
     options = make_options({"device": device, "dtype": dtype, "allow_pickle": allow_pickle or None})
-    wanted = Wanted("generator", options, partial(_save_generator, tokenizer, allow_pickle), revision, allow_pickle)
+    wanted = Wanted("generator", options, partial(_save_generator, tokenizer), revision, allow_pickle)
     if tokenizer is not None and model_loader is None and isinstance(model, str | os.PathLike):
-        shipment = _with_tokenizer(session, model, wanted)
+        shipment = _with_tokenizer(session, model, tokenizer, wanted)
     else:
         shipment = ship(session, model, wanted, model_loader)
     call = _call(value, arguments, nulls, on_error, batch_size)
     return TextUDF(session, shipment, call, value)
 
 
-def _with_tokenizer(spark: SparkSession, model: str | os.PathLike[str], wanted: Wanted) -> Shipment:
+def _with_tokenizer(spark: SparkSession, model: str | os.PathLike[str], tokenizer: Any, wanted: Wanted) -> Shipment:
     """A folder with another tokenizer."""
     folder = folder_of(Path(model), wanted)
     if not folder.is_dir():
@@ -293,11 +293,12 @@ def _with_tokenizer(spark: SparkSession, model: str | os.PathLike[str], wanted: 
             f"tokenizer: goes with a live model or a folder, and '{os.fspath(model)}' is none here: leave it out, or"
             " put it into the model's folder"
         )
-    shipment = ship(spark, (folder, None), wanted, None)
+    shipment = ship(spark, tokenizer, replace(wanted, save=partial(_save_beside, folder, wanted.allow_pickle)), None)
     return replace(shipment, source=replace(shipment.source, title=folder.name))
 
 
-def _save_with(tokenizer: Any, source: Path, folder: Path, allow_pickle: bool) -> None:
+def _save_beside(source: Path, allow_pickle: bool, tokenizer: Any, folder: Path) -> None:
+    """A tokenizer, and of a model's folder what it does not replace."""
     tokenizer.save_pretrained(str(folder))
     for name in _folder.files_of(source, allow_pickle=allow_pickle):
         target = folder / name
@@ -306,10 +307,7 @@ def _save_with(tokenizer: Any, source: Path, folder: Path, allow_pickle: bool) -
             target.symlink_to((source / name).resolve())
 
 
-def _save_generator(tokenizer: Any, allow_pickle: bool, model: Any, folder: Path) -> None:
-    if isinstance(model, tuple) and isinstance(model[0], Path):
-        _save_with(tokenizer, model[0], folder, allow_pickle)
-        return
+def _save_generator(tokenizer: Any, model: Any, folder: Path) -> None:
     if isinstance(model, tuple | list) and len(model) == 2 and tokenizer is None:
         model, tokenizer = model
     elif tokenizer is None and hasattr(model, "tokenizer") and hasattr(model, "model"):
