@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -37,10 +38,14 @@ def test_the_tour_prints_what_the_readme_says():
         pytest.fail("build/mnist/test.parquet is missing: 'make demo' makes it")
     steps = tour()
     assert len(steps) >= 8
+    # a reader has not activated .venv
+    paths = [path for path in os.environ["PATH"].split(os.pathsep) if Path(path) != ROOT / ".venv" / "bin"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYSPARK_PYTHON")}
     for step in steps:
         done = subprocess.run(
             ["bash", "-c", step.command],
             cwd=ROOT,
+            env={**environment, "PATH": os.pathsep.join(paths)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
